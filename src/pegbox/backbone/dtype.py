@@ -1,0 +1,51 @@
+"""Which device and which number type the backbone runs in."""
+
+from __future__ import annotations
+
+import torch
+
+from pegbox.errors import BackboneError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "amx_tile")  # CPU features that multiply bfloat16 directly
+
+
+def choose_device(device: str = "auto") -> str:
+    """The device's plain name: for "auto" the first GPU where there is one, else the CPU.
+
+    Raises:
+        BackboneError: the name means nothing, or this machine has no such device.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as problem:
+        raise BackboneError(f"the device {device!r}", "auto, cpu, cuda or cuda:1", "pick one of these") from problem
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise BackboneError(
+            f"the device {device!r} on a machine where PyTorch sees {torch.cuda.device_count()} GPUs",
+            "a device that is there",
+            "use --device cpu or --device auto, or install a PyTorch build for your GPU",
+        )
+    return str(wanted)
+
+
+def choose_dtype(dtype: str = "auto", device: str = "cpu") -> str:
+    """The number type's plain name: for "auto" bfloat16 where the device multiplies it directly, else float32.
+
+    Raises:
+        BackboneError: no such type.
+    """
+    if dtype == "auto":
+        return "bfloat16" if _multiplies_bfloat16(torch.device(device)) else "float32"
+    if dtype not in DTYPES:
+        raise BackboneError(f"the number type {dtype!r}", f"auto, {', '.join(DTYPES)}", "pick one of these")
+    return dtype
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(features.get(name) is True for name in FAST_BFLOAT16)

