@@ -1,0 +1,146 @@
+"""The one primitive: extend rows of kept keys/values by rows of new embeddings, in one batch.
+
+Rows differ in the length of what is kept (padded on the left) and of what is new (padded on the right), so that each row's real
+positions stand side by side: sliding windows measure true distances, and no query is without a key. Positions are given
+explicitly. Padding is masked, so a row never feels its batch-mates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the field's name for it
+from transformers import DynamicCache
+
+from pegbox.backbone.prefix_store import Block, KeysValues
+from pegbox.backbone.seam import Spent
+from pegbox.errors import BackboneError
+
+Head = tuple[KeysValues, ...]
+"""What a row's new positions look back on: runs of keys and values, one after the other."""
+
+
+class Engine:
+    """A Transformers causal model, run by extension.
+
+    Settings:
+        model: the model with its output head.
+        spent: where tokens are counted.
+    """
+
+    def __init__(self, model: Any, spent: Spent) -> None:
+        self.model = model
+        self.body = model.base_model
+        self.spent = spent
+        self.dtype: torch.dtype = model.dtype
+        self.device: torch.device = model.device
+        self.embedding: torch.Tensor = model.get_input_embeddings().weight
+        config = model.config.get_text_config()
+        self.context: int = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
+        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._scale: float = float(getattr(config, "logit_scale", None) or 1.0)
+        self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+        self._check_logits()
+
+    def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """Last hidden states of the new positions.
+
+        Shape: heads N; embeds [N, T, H]; lengths N; result [N, T, H], in the model's dtype.
+        """
+        return self._run(heads, embeds, lengths, keep=False)[0]
+
+    def extend(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> Block:
+        """Keys and values of the new positions, row by row and without padding."""
+        _, cache = self._run(heads, embeds, lengths, keep=True)
+        past = max((_length(head) for head in heads), default=0)
+        keys = torch.stack([layer.keys[:, :, past:] for layer in cache.layers])
+        values = torch.stack([layer.values[:, :, past:] for layer in cache.layers])
+        return tuple(
+            KeysValues(keys[:, row, :, :length].contiguous(), values[:, row, :, :length].contiguous())
+            for row, length in enumerate(lengths)
+        )
+
+    def logits(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
+        """The output matrix's rows for these tokens (all of them by default), applied to hidden states.
+
+        Shape: hidden [..., H]; result [..., number of tokens], float32.
+        """
+        head = self.model.get_output_embeddings()
+        weight, bias = head.weight, getattr(head, "bias", None)
+        if tokens is not None:
+            at = torch.as_tensor(list(tokens), device=self.device)
+            weight, bias = weight[at], None if bias is None else bias[at]
+        found = hidden.to(weight.dtype) @ weight.T if tokens is None else hidden.float() @ weight.float().T
+        found = found.float() if bias is None else found.float() + bias.float()
+        found = found * self._scale
+        return found if self._softcap is None else torch.tanh(found / self._softcap) * self._softcap
+
+    def _run(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], keep: bool) -> tuple[torch.Tensor, Any]:
+        past = [_length(head) for head in heads]
+        before, width = max(past), embeds.shape[1]
+        cache = DynamicCache(_stack(heads, before)) if before else (DynamicCache() if keep else None)
+        starts = torch.tensor(past, device=self.device)[:, None]
+        sizes = torch.tensor(lengths, device=self.device)[:, None]
+        steps = torch.arange(width, device=self.device)[None]
+        padded = min(past) < before or min(lengths) < width
+        mask = None
+        if padded:
+            kept = torch.arange(before, device=self.device)[None] >= before - starts
+            mask = torch.cat([kept, steps < sizes], dim=1).long()
+        found = self.body(
+            inputs_embeds=embeds.to(self.dtype),
+            attention_mask=mask,
+            position_ids=starts + torch.minimum(steps, sizes - 1),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            return_dict=True,
+        )
+        count = sum(lengths)
+        self.spent.forward += count
+        if embeds.requires_grad or any(run.keys.requires_grad for head in heads for run in head):
+            self.spent.backward += count
+        return found.last_hidden_state, found.past_key_values
+
+    @torch.no_grad()
+    def _check_logits(self) -> None:
+        """Proves on two tokens that `logits` does what the model itself does with its hidden states."""
+        ids = torch.tensor([[1, 2]], device=self.device)
+        theirs = self.model(input_ids=ids, use_cache=False).logits[0, -1].float()
+        ours = self.logits(self.body(input_ids=ids, use_cache=False).last_hidden_state)[0, -1]
+        if not torch.allclose(theirs, ours, rtol=2e-2, atol=1e-3 + 2e-2 * float(theirs.abs().max())):
+            raise BackboneError(
+                f"{type(self.model).__name__} changes its logits in a way that pegbox does not know",
+                "logits = output matrix x hidden states, scaled or soft-capped as the configuration says",
+                "use another model, or report this one",
+            )
+
+
+def _length(head: Head) -> int:
+    return sum(run.length for run in head)
+
+
+def _stack(heads: Sequence[Head], width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Keys and values of all rows, padded on the left to one length.
+
+    Shape: for each layer two tensors [N, heads, width, D].
+    """
+    rows: dict[Head, int] = {}
+    which = [rows.setdefault(head, len(rows)) for head in heads]
+    some = next(run for head in rows for run in head)
+    nothing = KeysValues(some.keys[:, :, :0], some.values[:, :, :0])
+    parts = [_padded(head or (nothing,), width) for head in rows]
+    at = None if which == list(range(len(heads))) else torch.tensor(which, device=parts[0][0].device)
+    keys, values = (torch.stack([part[side] for part in parts], dim=1) for side in (0, 1))
+    if at is not None:
+        keys, values = keys[:, at], values[:, at]
+    return list(zip(keys, values, strict=True))
+
+
+def _padded(head: Head, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """One row's keys and values [L, heads, width, D]; joined differentiably, since a slot may stand among them."""
+    keys = head[0].keys if len(head) == 1 else torch.cat([run.keys for run in head], dim=2)
+    values = head[0].values if len(head) == 1 else torch.cat([run.values for run in head], dim=2)
+    missing = width - keys.shape[2]
+    return F.pad(keys, (0, 0, missing, 0)), F.pad(values, (0, 0, missing, 0))

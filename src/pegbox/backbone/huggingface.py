@@ -1,0 +1,162 @@
+"""Transformers' causal models behind the seam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import GenerationConfig
+
+from pegbox.backbone.bound import HuggingFaceBound
+from pegbox.backbone.engine import Engine
+from pegbox.backbone.layout import Speller
+from pegbox.backbone.live import variants
+from pegbox.backbone.loaded import Loaded, state_digest
+from pegbox.backbone.prefix_store import PrefixStore
+from pegbox.backbone.seam import Answers, Choices, Spent
+from pegbox.data.rows import Rows
+from pegbox.prompt import Prompt
+
+_BATCH = 16
+
+
+class HuggingFaceBackbone:
+    """See `pegbox.backbone.seam.Backbone`.
+
+    Settings:
+        loaded: the model, its tokenizer and its digest.
+        cache_bytes: budget for kept keys and values; a quarter of the free memory by default.
+    """
+
+    def __init__(self, loaded: Loaded, cache_bytes: int | None = None) -> None:
+        self.name, self.digest, self.dtype, self.device = loaded.name, loaded.digest, loaded.dtype, loaded.device
+        self.loaded = loaded
+        self.spent = Spent()
+        self.store = PrefixStore(cache_bytes)
+        self._engine = Engine(loaded.model, self.spent)
+        self._speller = Speller(loaded.tokenizer)
+        self.width = int(self._engine.embedding.shape[1])
+
+    def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> HuggingFaceBound:
+        """See `pegbox.backbone.seam.Backbone.bind`."""
+        return HuggingFaceBound(prompt, rows, answers, self._engine, self.store, self._speller)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a plain text; what looks like a special token is plain text too."""
+        return self._speller.plain([text])[0]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+        return str(self._speller.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    @torch.no_grad()
+    def embed(self, ids: Sequence[int]) -> torch.Tensor:
+        """Input embeddings. Shape: [P, H], float32."""
+        at = torch.tensor(list(ids), dtype=torch.long, device=self._engine.device)
+        found: torch.Tensor = self._engine.model.get_input_embeddings()(at)
+        return found.float()
+
+    def vocabulary(self) -> tuple[torch.Tensor, NDArray[np.bool_]]:
+        """All input embeddings [V, H], and which of them are ordinary words [V]: not special, and the same after decoding."""
+        return self.embed(range(self._engine.embedding.shape[0])), self._ordinary
+
+    @cached_property
+    def _ordinary(self) -> NDArray[np.bool_]:
+        size = self._engine.embedding.shape[0]
+        special = set(self._speller.tokenizer.all_special_ids) | set(self._speller.tokenizer.added_tokens_decoder)
+        texts = [self.decode([token]) for token in range(min(size, len(self._speller.tokenizer)))]
+        again = self._speller.plain(texts)
+        ordinary = np.zeros(size, dtype=np.bool_)
+        for token, ids in enumerate(again):
+            ordinary[token] = token not in special and ids == (token,)
+        return ordinary
+
+    @torch.no_grad()
+    def features(self, rows: Rows, layers: Sequence[float] = (1.0,)) -> NDArray[np.float32]:
+        """See `pegbox.backbone.seam.Backbone.features`."""
+        texts = self._speller.plain(rows.column())
+        start = self._speller.start or self._speller.structure(self._speller.tokenizer.eos_token or "")
+        codes = [(start + ids)[: self._engine.context] for ids in texts]
+        order = sorted(range(len(codes)), key=lambda at: len(codes[at]))
+        found = np.zeros((len(codes), len(layers), 2, self.width), dtype=np.float32)
+        for first in range(0, len(order), _BATCH):
+            batch = order[first : first + _BATCH]
+            found[batch] = self._read_layers([codes[at] for at in batch], layers)
+        return found
+
+    def _read_layers(self, codes: Sequence[tuple[int, ...]], layers: Sequence[float]) -> NDArray[np.float32]:
+        lengths = torch.tensor([len(run) for run in codes], device=self._engine.device)
+        width = int(lengths.max())
+        ids = torch.tensor([[*run, *[0] * (width - len(run))] for run in codes], device=self._engine.device)
+        real = torch.arange(width, device=self._engine.device)[None] < lengths[:, None]
+        out = self._engine.body(input_ids=ids, attention_mask=real.long(), use_cache=False, output_hidden_states=True)
+        self.spent.forward += int(lengths.sum())
+        states = [out.hidden_states[round(depth * (len(out.hidden_states) - 1))].float() for depth in layers]
+        stacked = torch.stack(states, dim=1)  # [B, layers, T, H]
+        mean = (stacked * real[:, None, :, None]).sum(2) / lengths[:, None, None]
+        last = stacked[torch.arange(len(codes)), :, lengths - 1]
+        return torch.stack([mean, last], dim=2).cpu().numpy()
+
+    @torch.no_grad()
+    def generate(
+        self, prompt: Prompt, rows: Rows, *, max_tokens: int = 64, stop: Sequence[str] = (), temperature: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """See `pegbox.backbone.seam.Backbone.generate`. The stop strings are cut off."""
+        bound = self.bind(prompt, rows, Choices(("yes", "no")))
+        model: Any = self._engine.model
+        tokenizer = self._speller.tokenizer
+        ends = {tokenizer.eos_token_id, *_listed(model.generation_config.eos_token_id), bound.end_token if prompt.is_chat else None}
+        config = GenerationConfig(
+            max_new_tokens=max_tokens,
+            do_sample=temperature > 0,
+            temperature=temperature if temperature > 0 else None,
+            eos_token_id=sorted(token for token in ends if token is not None) or None,
+            pad_token_id=tokenizer.eos_token_id or 0,
+            stop_strings=list(stop) or None,
+        )
+        texts: list[str] = []
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for first in range(0, len(rows), _BATCH):
+                codes = bound.contexts(range(first, min(first + _BATCH, len(rows))))
+                embeds, mask = self._left_padded(prompt, bound, codes)
+                made = model.generate(
+                    inputs_embeds=embeds, attention_mask=mask, generation_config=config, tokenizer=tokenizer if stop else None
+                )
+                self.spent.forward += int(mask.sum()) + int(made.numel())
+                texts.extend(_until(tokenizer.decode(ids, skip_special_tokens=True), stop) for ids in made)
+        return texts
+
+    def _left_padded(
+        self, prompt: Prompt, bound: HuggingFaceBound, codes: Sequence[tuple[int, ...]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(len(run) for run in codes)
+        filled = variants({}, prompt, bound.numbers, len(codes), self._engine)
+        right = filled.embeds(codes, [0] * len(codes), [0] * len(codes)).to(self._engine.dtype)
+        embeds, mask = torch.zeros_like(right), torch.zeros(right.shape[:2], dtype=torch.long, device=right.device)
+        for row, run in enumerate(codes):
+            embeds[row, width - len(run) :] = right[row, : len(run)]
+            mask[row, width - len(run) :] = 1
+        return embeds, mask
+
+    def weights_digest(self) -> str:
+        """See `pegbox.backbone.seam.Backbone.weights_digest`."""
+        return state_digest(self._engine.model)
+
+    def with_model(self, model: Any, digest: str) -> HuggingFaceBackbone:
+        """A backbone around another model with the same tokenizer, which keeps no keys/values: for weights that are being trained."""
+        loaded = Loaded(model, self.loaded.tokenizer, self.name, digest, self.dtype, self.device)
+        return HuggingFaceBackbone(loaded, cache_bytes=0)
+
+
+def _listed(value: int | list[int] | None) -> list[int]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _until(text: str, stop: Sequence[str]) -> str:
+    ends = [text.index(mark) for mark in stop if mark in text]
+    return text[: min(ends)] if ends else text

@@ -1,0 +1,217 @@
+"""From a prompt and a row to token ids with open places in them.
+
+Each segment is tokenised on its own, so that a row's text has the same ids whatever words stand around it. A space at the end of
+a text moves to the start of what follows it, for that is how byte-level tokenizers spell words. The user's text is encoded with
+special tokens switched off; only a chat template's own text may contain them.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pegbox.errors import BackboneError, PromptError
+from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a slot in a layout. `spaced`: words in it begin with a space."""
+
+    name: str
+    spaced: bool = False
+
+
+@dataclass(frozen=True)
+class Own:
+    """The place of one of the row's own texts."""
+
+    name: str
+    spaced: bool = False
+
+
+Piece = Ids | Slot | Own
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A prompt's layout before any row is put into it.
+
+    Settings:
+        pieces: fixed ids, slots and fields in order, up to the answer.
+        answer_spaced: answers begin with a space.
+        end: the token that follows the answer.
+    """
+
+    pieces: tuple[Piece, ...]
+    answer_spaced: bool
+    end: int
+
+
+class Speller:
+    """A tokenizer reduced to what layouts need."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        bos = getattr(tokenizer, "bos_token_id", None)
+        start = tokenizer("", add_special_tokens=True)["input_ids"]
+        self.start: Ids = (bos,) if bos is not None and bos in start else ()
+
+    def plain(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of texts in which nothing is special."""
+        if not texts:
+            return []
+        found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+        return [tuple(ids) for ids in found["input_ids"]]
+
+    def structure(self, text: str) -> Ids:
+        """Token ids of a chat template's own text, special tokens included."""
+        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"])
+
+
+def frame(prompt: Prompt, speller: Speller) -> Frame:
+    """The prompt's layout: fixed ids, and the places of slots and fields.
+
+    Raises: BackboneError when chat turns do not fit the model's template.
+    """
+    pieces: list[Piece] = []
+    between = _chat_texts(prompt, speller) if prompt.is_chat else None
+    pieces.append(speller.start if between is None else speller.structure(between[0]))
+    after = ""
+    spaced = False
+    for number, turn in enumerate(prompt.turns):
+        pending = ""
+        for segment in turn.segments:
+            if isinstance(segment, Text):
+                pending += segment.text
+                continue
+            if isinstance(segment, Answer):
+                pending, spaced = _lend_space(pending)
+                pieces.append(_one(speller, pending))
+                pending = ""
+                continue
+            pending, lent = _lend_space(pending)
+            pieces.append(_one(speller, pending))
+            pending = ""
+            pieces.append(Own(segment.name, lent) if isinstance(segment, Field) else Slot(segment.name, lent))
+        if number == len(prompt.turns) - 1:
+            after = pending + (between[-1] if between else "")
+        else:
+            pieces.append(_one(speller, pending))
+            if between:
+                pieces.append(speller.structure(between[number + 1]))
+    return Frame(_merged(pieces), spaced, _end(after, speller))
+
+
+def _one(speller: Speller, text: str) -> Ids:
+    return speller.plain([text])[0] if text else ()
+
+
+def _lend_space(text: str) -> tuple[str, bool]:
+    return (text[:-1], True) if text.endswith(" ") else (text, False)
+
+
+def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    merged: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, tuple) and merged and isinstance(merged[-1], tuple):
+            merged[-1] = (*merged[-1], *piece)
+        elif piece != ():
+            merged.append(piece)
+    return tuple(merged)
+
+
+def _end(after: str, speller: Speller) -> int:
+    ids = speller.structure(after) if after else ()
+    if ids:
+        return ids[0]
+    eos = speller.tokenizer.eos_token_id
+    return int(eos if eos is not None else 0)
+
+
+def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
+    """What the chat template writes before, between and after the turns' contents."""
+    if not getattr(speller.tokenizer, "chat_template", None):
+        raise BackboneError("chat turns for a model without a chat template", "a plain prompt", "drop [system], [user] and [assistant]")
+    # private-use characters: no template writes them, and trimming leaves them alone
+    marks = [f"\ue000{number}\ue001" for number in range(len(prompt.turns))]
+    turns = [{"role": turn.role, "content": mark} for turn, mark in zip(prompt.turns, marks, strict=True)]
+    try:
+        rendered = speller.tokenizer.apply_chat_template(turns, tokenize=False)
+    except Exception as error:  # templates raise what they like
+        raise BackboneError(
+            f"the model's chat template refuses turns of {[turn.role for turn in prompt.turns]}: {error}",
+            "roles that this model was trained with",
+            "move the system turn's words into the user turn",
+        ) from error
+    texts = []
+    for mark in marks:
+        before, found, rendered = rendered.partition(mark)
+        if not found:
+            raise BackboneError("the model's chat template drops a turn", "a template that shows every turn", "use a plain prompt")
+        texts.append(before)
+    return [*texts, rendered]
+
+
+def fill_frame(
+    framed: Frame, slots: Mapping[str, HardSlot | SoftSlot], rows: Sequence[Mapping[str, str]], speller: Speller, source: str
+) -> list[tuple[Ids | Slot, ...]]:
+    """Each row's layout: the fields and the filled hard slots become ids, soft and open slots stay places.
+
+    Raises: PromptError when a row lacks a field.
+    """
+    filled = []
+    for piece in framed.pieces:
+        slot = slots[piece.name] if isinstance(piece, Slot) else None
+        if isinstance(slot, HardSlot) and slot.words is not None and isinstance(piece, Slot):
+            filled.append(speller.plain([(" " if piece.spaced else "") + slot.words])[0])
+        else:
+            filled.append(piece)
+    columns: dict[Own, list[Ids]] = {}
+    for piece in filled:
+        if isinstance(piece, Own) and piece not in columns:
+            for number, row in enumerate(rows, 1):
+                if piece.name not in row:
+                    raise PromptError(
+                        f"row {number} of {source} has no field {piece.name!r} (it has {', '.join(row) or 'none'})",
+                        f"every field of the prompt in every row: {piece.name}",
+                        "rename the field in the prompt, or name the column when reading the data",
+                    )
+            columns[piece] = speller.plain([(" " if piece.spaced else "") + row[piece.name] for row in rows])
+    return [
+        tuple(columns[piece][number] if isinstance(piece, Own) else piece for piece in filled) for number in range(len(rows))
+    ]
+
+
+def cut_to(
+    layout: tuple[Ids | Slot, ...], own: Sequence[int], limit: int, slot_lengths: Mapping[str, int], source: str
+) -> tuple[tuple[Ids | Slot, ...], bool]:
+    """The layout with its longest fields cut at their ends until it has at most `limit` positions, and whether it was cut.
+
+    Settings:
+        own: which of the pieces are the row's own texts.
+
+    Raises: PromptError when the prompt is too long without any field.
+    """
+    lengths = [len(piece) if isinstance(piece, tuple) else slot_lengths[piece.name] for piece in layout]
+    excess = sum(lengths) - limit
+    if excess <= 0:
+        return layout, False
+    fixed = sum(length for at, length in enumerate(lengths) if at not in own)
+    if fixed > limit:
+        raise PromptError(
+            f"the prompt without any text has {fixed} positions ({source})",
+            f"at most {limit}, the model's context",
+            "shorten the prompt, its examples or its slots",
+        )
+    room = limit - fixed
+    # the greatest common length at which all fields together still fit: short fields stay whole
+    level = bisect.bisect_right(range(limit + 1), room, key=lambda most: sum(min(lengths[at], most) for at in own)) - 1
+    pieces = list(layout)
+    for at in own:
+        pieces[at] = pieces[at][:level]  # type: ignore[index]  # a row's own pieces are ids
+    return tuple(pieces), True

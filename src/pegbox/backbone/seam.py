@@ -1,0 +1,125 @@
+"""The seam: the whole contract between tuning methods and frozen models.
+
+    bound = backbone.bind(prompt, rows, answers)
+    bound.score(index, live)        -> log-probabilities [K, B, C], differentiable in live's vectors
+    backbone.generate(prompt, rows) -> texts
+
+A method sees nothing else of a model, so it runs on every backbone. Letters: K variants, B rows, C answers, P slot length,
+H width, V vocabulary, L layers, T positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pegbox.data.rows import Rows
+from pegbox.prompt import Prompt
+
+Words = Sequence[Sequence[int]]
+"""Token ids for K variants, which may differ in length: K sequences of P ids."""
+
+Live = Mapping[str, torch.Tensor | Words]
+"""What stands in each named slot for one call.
+
+Shape: words as K sequences of ids or an integer tensor [K, P]; vectors as a float tensor [K, P, H], or [K or 1, B or 1, P, H]
+where each row has its own. 1 stands for all.
+"""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Answers to choose from, the same C words for every row.
+
+    Their log-probabilities are those of the words spelled token by token, at each token among the tokens that lead on to some
+    choice; so they add up to 1 over the choices, a word may have any number of tokens, and longer words pay nothing for their
+    certain continuations. Only the choices' rows of the output matrix are multiplied.
+    """
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """One text to be scored for each row (C = 1): the sum of its tokens' log-probabilities over the whole vocabulary."""
+
+    texts: tuple[str, ...]
+
+
+Answers = Choices | Targets
+
+
+@dataclass
+class Spent:
+    """Tokens that went through a backbone so far. Backward tokens are counted apart from the forward pass before them."""
+
+    forward: int = 0
+    backward: int = 0
+
+    def __sub__(self, before: Spent) -> Spent:
+        return Spent(self.forward - before.forward, self.backward - before.backward)
+
+
+class Bound(Protocol):
+    """A prompt, rows and answers, tied to a backbone and ready to be scored."""
+
+    @property
+    def cut_rows(self) -> tuple[int, ...]:
+        """Positions of the rows whose fields were cut to fit into the model's context."""
+
+    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+        """Log-probabilities of the answers.
+
+        Settings:
+            index: positions of the B rows asked about.
+            live: what stands in the open slots (a filled slot may be overruled too).
+
+        Shape: [K, B, C], float32; K is 1 without live values.
+        Raises: PromptError when a slot is neither filled nor live.
+        """
+
+
+class Backbone(Protocol):
+    """A frozen model behind the seam."""
+
+    name: str
+    digest: str
+    width: int
+    spent: Spent
+
+    def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> Bound:
+        """Ties a prompt, rows and answers together; the slots may still be open."""
+
+    def generate(
+        self, prompt: Prompt, rows: Rows, *, max_tokens: int = 64, stop: Sequence[str] = (), temperature: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """What the model writes where the prompt's answer stands, for each row (temperature 0: the likeliest token each time)."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The text's token ids. Marks such as ``<|im_end|>`` in it are plain characters."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+
+    def embed(self, ids: Sequence[int]) -> torch.Tensor:
+        """Input embeddings. Shape: [P, H], float32."""
+
+    def vocabulary(self) -> tuple[torch.Tensor, NDArray[np.bool_]]:
+        """All input embeddings and which of them are ordinary words. Shape: [V, H]; [V]."""
+
+    def features(self, rows: Rows, layers: Sequence[float] = (1.0,)) -> NDArray[np.float32]:
+        """What the frozen model makes of each row's field ``text``, for probes and nearest neighbours.
+
+        Settings:
+            layers: depths to read, as shares of the model's layers.
+
+        Shape: [B, len(layers), 2, H]: the mean over the text's positions, and the last position.
+        """
+
+    def weights_digest(self) -> str:
+        """SHA-256 over the weights as they are in memory, to prove that nothing moved them."""

@@ -1,0 +1,79 @@
+"""The tree of the answers' tokens: where the choices part, a choice is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pegbox.errors import PromptError
+
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A place where answers part.
+
+    Settings:
+        path: the tokens that lead here from the context.
+        tokens: the different next tokens.
+    """
+
+    path: Path
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AnswerTrie:
+    """The forks between C token sequences, and for each answer the turns it takes.
+
+    Settings:
+        forks: all places with two or more ways on.
+        turns: for each answer, pairs (fork number, number of the token taken there).
+    """
+
+    forks: tuple[Fork, ...]
+    turns: tuple[tuple[tuple[int, int], ...], ...]
+
+    def trunks(self) -> tuple[Path, ...]:
+        """The fewest paths that pass every fork: those that are no beginning of another's."""
+        paths = {fork.path for fork in self.forks}
+        return tuple(sorted(p for p in paths if not any(q != p and q[: len(p)] == p for q in paths)))
+
+
+def answer_trie(sequences: Sequence[Path], end: int, words: Sequence[str]) -> AnswerTrie:
+    """The trie of the answers' token sequences.
+
+    Settings:
+        sequences: each answer's token ids.
+        end: the token that follows a finished answer; it tells "good" from "good enough".
+        words: the answers as written, for messages.
+
+    Raises: PromptError when two answers are the same tokens, or one has none.
+    """
+    closed = [(*sequence, end) for sequence in sequences]
+    for i, sequence in enumerate(closed):
+        if len(sequence) == 1:
+            raise PromptError(f"the answer {words[i]!r} has no tokens", "words of at least one token", "give the label a word")
+        if sequence in closed[:i]:
+            other = words[closed.index(sequence)]
+            raise PromptError(
+                f"the answers {other!r} and {words[i]!r} are the same tokens", "a different word for each", "change one of them"
+            )
+    ways: dict[Path, list[int]] = {}
+    for sequence in closed:
+        for depth, token in enumerate(sequence):
+            nexts = ways.setdefault(sequence[:depth], [])
+            if token not in nexts:
+                nexts.append(token)
+    forks = [Fork(path, tuple(nexts)) for path, nexts in ways.items() if len(nexts) > 1]
+    number = {fork.path: i for i, fork in enumerate(forks)}
+    turns = [
+        tuple(
+            (number[sequence[:depth]], forks[number[sequence[:depth]]].tokens.index(token))
+            for depth, token in enumerate(sequence)
+            if sequence[:depth] in number
+        )
+        for sequence in closed
+    ]
+    return AnswerTrie(tuple(forks), tuple(turns))

@@ -1,0 +1,141 @@
+"""Rows: the examples that everything else reads, and the seal on the test rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pegbox.errors import DataError, SealedError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Examples in order. A value: taking some of them makes new Rows.
+
+    Settings:
+        fields: for each row its texts by field name; a single text column is always the field ``text``.
+        labels: for each row its label, or None for unlabelled rows.
+        numbers: for each row its number in the source (the first data row is 1), for messages and reports.
+        source: where the rows came from, for messages.
+    """
+
+    fields: tuple[Mapping[str, str], ...]
+    labels: tuple[str, ...] | None = None
+    numbers: tuple[int, ...] = ()
+    source: str = "rows"
+
+    def __post_init__(self) -> None:
+        if not self.numbers:
+            object.__setattr__(self, "numbers", tuple(range(1, len(self.fields) + 1)))
+        for name, column in (("labels", self.labels), ("numbers", self.numbers)):
+            if column is not None and len(column) != len(self.fields):
+                raise DataError(
+                    f"{len(column)} {name} for {len(self.fields)} rows of {self.source}",
+                    f"as many {name} as rows",
+                    f"give one of the {name} for each row",
+                )
+
+    @classmethod
+    def from_texts(cls, texts: Sequence[str], labels: Sequence[str] | None = None, source: str = "rows") -> Rows:
+        """Rows with the one field ``text``."""
+        return cls(tuple({"text": text} for text in texts), None if labels is None else tuple(labels), source=source)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __iter__(self) -> Iterator[Mapping[str, str]]:
+        return iter(self.fields)
+
+    def take(self, index: Sequence[int]) -> Rows:
+        """The rows at these positions, in this order."""
+        picked = [int(i) for i in index]
+        labels = None if self.labels is None else tuple(self.labels[i] for i in picked)
+        return replace(
+            self,
+            fields=tuple(self.fields[i] for i in picked),
+            labels=labels,
+            numbers=tuple(self.numbers[i] for i in picked),
+        )
+
+    def column(self, name: str = "text") -> list[str]:
+        """One field of every row. Raises DataError where a row lacks it."""
+        for number, row in zip(self.numbers, self.fields, strict=True):
+            if name not in row:
+                raise DataError(
+                    f"{self.source}, row {number} has no field {name!r} (it has {', '.join(sorted(row))})",
+                    f"a field {name!r} in every row",
+                    "name the column with --text, or change the prompt's fields",
+                )
+        return [row[name] for row in self.fields]
+
+    def answers(self) -> tuple[str, ...]:
+        """The labels. Raises DataError for unlabelled rows."""
+        if self.labels is None:
+            raise DataError(f"{self.source} has no labels", "a label for every row", "name the label column with --label")
+        return self.labels
+
+    def label_set(self) -> tuple[str, ...]:
+        """The different labels, sorted."""
+        return tuple(sorted(set(self.answers())))
+
+    def digest(self) -> str:
+        """SHA-256 of fields and labels, in hex: equal for equal content in equal order."""
+        content = [[dict(sorted(row.items())) for row in self.fields], self.labels]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One reading of the sealed test rows: why it was read, and its how-manieth reading it was (from 1)."""
+
+    reason: str
+    count: int
+
+
+@dataclass
+class Sealed:
+    """Test rows that are handed out only against a written reason, and that count their openings.
+
+    Tuning code never receives one; see `Data.tuning`.
+    """
+
+    _rows: Rows
+    openings: list[Opening] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def open(self, reason: str) -> Rows:
+        """The test rows. Each call is remembered in `openings`. Raises SealedError without a reason."""
+        if not reason.strip():
+            raise SealedError(
+                "the test rows were asked for without a reason", "a reason, for the record", 'say open("final scores")'
+            )
+        self.openings.append(Opening(reason, len(self.openings) + 1))
+        return self._rows
+
+    def digest(self) -> str:
+        """SHA-256 of the rows; does not count as an opening."""
+        return self._rows.digest()
+
+    def __repr__(self) -> str:
+        return f"Sealed({len(self._rows)} rows, opened {len(self.openings)} times)"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a comparison works on.
+
+    Settings:
+        train: rows to tune on.
+        test: rows for the final scores, sealed; None where the user has none.
+        dev: rows to choose on; None means that each seed splits them off train.
+        notes: what the reader guessed, dropped or noticed, in plain sentences to be said aloud.
+    """
+
+    train: Rows
+    test: Sealed | None = None
+    dev: Rows | None = None
+    notes: tuple[str, ...] = ()

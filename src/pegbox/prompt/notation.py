@@ -1,0 +1,145 @@
+r"""The one-line notation of prompts, and back.
+
+    Classify the review. [hard say] Review: {text} [soft steer 16] Sentiment: [answer]
+    [system] [soft style 8] [user] {text} [assistant] Label: [answer pos="good|great" neg="bad"]
+
+``{name}`` is a field; ``[hard name]`` and ``[hard name="words"]`` are an open and a filled hard slot; ``[soft name 16]`` is a
+soft slot of 16 vectors (vectors themselves are not written); ``[answer]`` is where the model answers, if need be with the
+words for each label; ``[system]``, ``[user]`` and ``[assistant]`` begin a chat turn. White space around a turn's mark does not
+count. A literal ``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a
+space at a turn's edge as ``\s``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pegbox.errors import PromptError
+from pegbox.prompt.segments import ROLES, Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn
+
+_ESCAPES = {"n": "\n", "t": "\t", "s": " ", "r": "\r"}
+_NAME = r"[A-Za-z_][\w.-]*"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_PIECE = re.compile(
+    rf"""(?P<escape>\\.)
+       | \{{(?P<field>[^{{}}\[\]\\\n]+)\}}
+       | \[(?P<role>system|user|assistant)\]
+       | \[hard\ (?P<hard>{_NAME})(?:=(?P<words>{_QUOTED}))?\]
+       | \[soft\ (?P<soft>{_NAME})\ (?P<length>\d+)\]
+       | \[answer(?P<verbalizer>(?:\ (?:{_QUOTED}|[^\s="\[\]]+)={_QUOTED})*)\]
+       | (?P<stray>[\[\]{{}}\\])
+       | (?P<text>[^\[\]{{}}\\]+)""",
+    re.VERBOSE | re.DOTALL,
+)
+_LABEL = re.compile(rf' ({_QUOTED}|[^\s="\[\]]+)=({_QUOTED})')
+
+
+def parse(notation: str) -> Prompt:
+    """The prompt that a line of notation describes.
+
+    Raises: PromptError that shows the place where the notation stops making sense.
+    """
+    turns: list[tuple[str, list[Segment | _Space]]] = [("", [])]
+    for match in _PIECE.finditer(notation):
+        if match["role"]:
+            turns.append((match["role"], []))
+        else:
+            turns[-1][1].append(_segment(match, notation))
+    if len(turns) == 1:
+        return Prompt((Turn("", tuple(_plain(turns[0][1]))),))
+    if any(not (isinstance(piece, Text) and piece.text.isspace()) for piece in turns[0][1]):
+        raise PromptError(
+            f"words before the first turn in {notation!r}", "every word in a turn", f"begin with one of [{'], ['.join(ROLES)}]"
+        )
+    return Prompt(tuple(Turn(role, tuple(_plain(_trim(pieces)))) for role, pieces in turns[1:]))
+
+
+def format(prompt: Prompt) -> str:  # the inverse of parse deserves its plain name
+    """The prompt in notation. `parse` of it is the same prompt, but for soft slots, which come back open."""
+    if not prompt.is_chat:
+        return "".join(_written(segment) for segment in prompt)
+    return " ".join(f"[{turn.role}] {_edged(''.join(_written(s) for s in turn.segments))}".rstrip(" ") for turn in prompt.turns)
+
+
+class _Space(str):
+    """A character that was written as an escape, so that trimming leaves it."""
+
+
+def _segment(match: re.Match[str], notation: str) -> Segment | _Space:
+    if match["escape"]:
+        return _Space(_ESCAPES.get(match["escape"][1], match["escape"][1]))
+    if match["field"]:
+        return Field(match["field"])
+    if match["hard"]:
+        return HardSlot(match["hard"], None if match["words"] is None else _unquoted(match["words"]))
+    if match["soft"]:
+        return SoftSlot(match["soft"], int(match["length"]))
+    if match["stray"]:
+        at = match.start()
+        raise PromptError(
+            f"{match['stray']!r} at position {at} of the prompt, before {notation[at + 1 : at + 25]!r}",
+            '{field}, [hard name], [hard name="words"], [soft name 16], [answer], [system], [user] or [assistant]',
+            f"write \\{match['stray']} for the character itself",
+        )
+    if match["text"] is not None:
+        return Text(match["text"])
+    labels = [(_unquoted(label), _split(_unquoted(words))) for label, words in _LABEL.findall(match["verbalizer"])]
+    return Answer(tuple(labels))
+
+
+def _trim(pieces: list[Segment | _Space]) -> list[Segment | _Space]:
+    """Without the white space beside the turn's marks."""
+    trimmed = list(pieces)
+    if trimmed and isinstance(trimmed[0], Text):
+        trimmed[0] = Text(trimmed[0].text.lstrip())
+    if trimmed and isinstance(trimmed[-1], Text):
+        trimmed[-1] = Text(trimmed[-1].text.rstrip())
+    return trimmed
+
+
+def _plain(pieces: list[Segment | _Space]) -> list[Segment]:
+    return [Text(str(piece)) if isinstance(piece, _Space) else piece for piece in pieces]
+
+
+def _written(segment: Segment) -> str:
+    match segment:
+        case Text(text):
+            return re.sub(r"[\[\]{}\\]", r"\\\g<0>", text).replace("\n", r"\n").replace("\t", r"\t").replace("\r", r"\r")
+        case Field(name):
+            return f"{{{name}}}"
+        case HardSlot(name, words):
+            return f"[hard {name}]" if words is None else f"[hard {name}={_quoted(words)}]"
+        case SoftSlot(name, length):
+            return f"[soft {name} {length}]"
+        case Answer(words):
+            labels = (f" {_quoted(label)}={_quoted('|'.join(w.replace('|', '||') for w in some))}" for label, some in words)
+            return f"[answer{''.join(labels)}]"
+
+
+def _edged(text: str) -> str:
+    """A turn's content with white space at its edges written as escapes, which trimming leaves alone."""
+    left = len(text) - len(text.lstrip())
+    if left == len(text):
+        return "".join(_edge(character) for character in text)
+    right = len(text.rstrip())
+    return "".join(map(_edge, text[:left])) + text[left:right] + "".join(map(_edge, text[right:]))
+
+
+def _edge(character: str) -> str:
+    return r"\s" if character == " " else f"\\{character}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", r"\n").replace("\t", r"\t").replace("\r", r"\r")
+    return f'"{escaped}"'
+
+
+def _unquoted(text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    return re.sub(r"\\(.)", lambda match: {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1]), text[1:-1], flags=re.DOTALL)
+
+
+def _split(words: str) -> tuple[str, ...]:
+    """The words of one label: they are parted by a single bar; two bars stand for one in a word."""
+    return tuple(word.replace("\0", "|") for word in words.replace("||", "\0").split("|"))

@@ -1,0 +1,234 @@
+"""Prompts as values: immutable rows of segments, some of them open slots."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pegbox.errors import PromptError
+
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words that stay as they are written."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """A place for one of the row's own texts. What stands there is data, never structure."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class HardSlot:
+    """A place for words; open while `words` is None."""
+
+    name: str
+    words: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SoftSlot:
+    """A place for learned vectors; open while `vectors` is None.
+
+    Shape: vectors [P, H], float32, with P = length.
+    """
+
+    name: str
+    length: int
+    vectors: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise PromptError(f"soft slot {self.name!r} has length {self.length}", "at least 1", "write [soft name 16]")
+        if self.vectors is None:
+            return
+        vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[0] != self.length:
+            raise PromptError(
+                f"vectors of shape {vectors.shape} for soft slot {self.name!r} of length {self.length}",
+                f"a shape of ({self.length}, width)",
+                "fill the slot with one vector for each of its positions",
+            )
+        vectors.flags.writeable = False
+        object.__setattr__(self, "vectors", vectors)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SoftSlot) or (self.name, self.length) != (other.name, other.length):
+            return False
+        if self.vectors is None or other.vectors is None:
+            return self.vectors is other.vectors
+        return np.array_equal(self.vectors, other.vectors)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.length, None if self.vectors is None else self.vectors.tobytes()))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where the model answers.
+
+    Settings:
+        words: for each label the words that stand for it (its verbalizer); empty: the labels' own words.
+    """
+
+    words: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+Segment = Text | Field | HardSlot | SoftSlot | Answer
+Slot = HardSlot | SoftSlot
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a chat, or the whole of a plain prompt (role "")."""
+
+    role: str
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        merged: list[Segment] = []
+        for segment in self.segments:
+            if isinstance(segment, Text) and merged and isinstance(merged[-1], Text):
+                merged[-1] = Text(merged[-1].text + segment.text)
+            elif segment != Text(""):
+                merged.append(segment)
+        object.__setattr__(self, "segments", tuple(merged))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A row of segments, in one plain turn or in several chat turns, with exactly one place for the answer.
+
+    Raises: PromptError for two slots of one name, no answer or two, a field or slot after the answer, an unknown
+        role, or chat turns that do not end with the assistant's.
+    """
+
+    turns: tuple[Turn, ...]
+
+    def __post_init__(self) -> None:
+        roles = [turn.role for turn in self.turns]
+        if roles != [""] and any(role not in ROLES for role in roles):
+            raise PromptError(f"turns of roles {roles}", f"roles among {', '.join(ROLES)}", "write [user] ... [assistant] [answer]")
+        names = [segment.name for segment in self if isinstance(segment, HardSlot | SoftSlot)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise PromptError(f"two slots named {twice[0]!r}", "a name of its own for every slot", "rename one of them")
+        self._check_answer()
+
+    def _check_answer(self) -> None:
+        kinds = list(self)
+        count = sum(isinstance(segment, Answer) for segment in kinds)
+        if count != 1:
+            raise PromptError(f"a prompt with {count} answers", "exactly one [answer]", "say with [answer] where the model answers")
+        at = next(i for i, segment in enumerate(kinds) if isinstance(segment, Answer))
+        if late := [segment for segment in kinds[at + 1 :] if not isinstance(segment, Text)]:
+            raise PromptError(f"{late[0]!r} after the answer", "only text after [answer]", "move it before [answer]")
+        if self.is_chat and not any(isinstance(s, Answer) for s in self.turns[-1].segments):
+            raise PromptError("an [answer] before the last turn", "the answer in the last turn", "end with [assistant] [answer]")
+        if self.is_chat and self.turns[-1].role != "assistant":
+            raise PromptError(
+                f"an [answer] in the {self.turns[-1].role} turn", "the assistant answers", "end with [assistant] [answer]"
+            )
+
+    def __iter__(self) -> Iterator[Segment]:
+        for turn in self.turns:
+            yield from turn.segments
+
+    @classmethod
+    def of(cls, *segments: Segment) -> Prompt:
+        """A plain prompt, without chat turns."""
+        return cls((Turn("", segments),))
+
+    @property
+    def is_chat(self) -> bool:
+        return self.turns[0].role != ""
+
+    @property
+    def slots(self) -> Mapping[str, Slot]:
+        """All slots by name, in order, open or filled."""
+        return {segment.name: segment for segment in self if isinstance(segment, HardSlot | SoftSlot)}
+
+    @property
+    def open_slots(self) -> tuple[str, ...]:
+        """The names of the slots that are still to be filled."""
+        return tuple(name for name, slot in self.slots.items() if _content(slot) is None)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(segment.name for segment in self if isinstance(segment, Field)))
+
+    @property
+    def answer(self) -> Answer:
+        return next(segment for segment in self if isinstance(segment, Answer))
+
+    @property
+    def readable(self) -> bool:
+        """Whether the prompt is all words, so that any model or API could read it."""
+        return not any(isinstance(segment, SoftSlot) for segment in self)
+
+    def spaced(self, slot: str) -> bool:
+        """Whether the words in a slot follow a space, which then belongs to their first token."""
+        for turn in self.turns:
+            for before, segment in zip((None, *turn.segments), turn.segments, strict=False):
+                if isinstance(segment, HardSlot | SoftSlot) and segment.name == slot:
+                    return isinstance(before, Text) and before.text.endswith(" ")
+        raise PromptError(f"no slot {slot!r} in this prompt", f"one of: {', '.join(self.slots) or 'none'}", "check its name")
+
+    def fill(self, **values: str | NDArray[np.float32] | None) -> Prompt:
+        """The same prompt with these slots filled (or opened, with None). Raises PromptError for an unknown slot."""
+        for name in values:
+            if name not in self.slots:
+                known = ", ".join(self.slots) or "no slots"
+                raise PromptError(f"no slot {name!r} in this prompt", f"one of: {known}", "check the slot's name")
+        return self.map(lambda s: _filled(s, values[s.name]) if isinstance(s, HardSlot | SoftSlot) and s.name in values else s)
+
+    def with_words(self, words: Mapping[str, tuple[str, ...]]) -> Prompt:
+        """The same prompt with this verbalizer."""
+        return self.map(lambda s: Answer(tuple(words.items())) if isinstance(s, Answer) else s)
+
+    def map(self, change: Callable[[Segment], Segment | tuple[Segment, ...]]) -> Prompt:
+        """The prompt with each segment replaced by what `change` makes of it (one segment, or a tuple of them)."""
+        turns = []
+        for turn in self.turns:
+            segments: list[Segment] = []
+            for segment in turn.segments:
+                new = change(segment)
+                segments.extend(new if isinstance(new, tuple) else (new,))
+            turns.append(replace(turn, segments=tuple(segments)))
+        return Prompt(tuple(turns))
+
+    def digest(self) -> str:
+        """SHA-256 of everything in the prompt, vectors included, in hex."""
+        found = hashlib.sha256()
+        for turn in self.turns:
+            found.update(f"turn {turn.role}\n".encode())
+            for segment in turn.segments:
+                if isinstance(segment, SoftSlot):
+                    vectors = b"open" if segment.vectors is None else segment.vectors.tobytes()
+                    found.update(f"soft {segment.name} {segment.length} ".encode() + hashlib.sha256(vectors).digest())
+                else:
+                    found.update(repr(segment).encode("utf-8", "surrogatepass"))
+        return found.hexdigest()
+
+
+def _content(slot: Slot) -> object:
+    return slot.words if isinstance(slot, HardSlot) else slot.vectors
+
+
+def _filled(slot: Slot, value: str | NDArray[np.float32] | None) -> Slot:
+    if isinstance(slot, HardSlot):
+        if value is not None and not isinstance(value, str):
+            raise PromptError(f"vectors for hard slot {slot.name!r}", "words", "give a string")
+        return replace(slot, words=value)
+    if isinstance(value, str):
+        raise PromptError(f"words for soft slot {slot.name!r}", "vectors [P, H]", "give an array, or use a hard slot")
+    return replace(slot, vectors=value)

@@ -1,0 +1,138 @@
+"""Classification: labels as words, scored and trained on those words alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pegbox.backbone.seam import Backbone, Bound, Choices, Live
+from pegbox.data.rows import Rows
+from pegbox.errors import DataError, SettingsError
+from pegbox.prompt import Prompt
+from pegbox.task import channel
+from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration
+from pegbox.task.verbalizer import check_words, own_words
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Which label fits a text.
+
+    Settings:
+        labels: the C labels.
+        words: for each label the words that stand for it; by default its own name. A prompt's own words come before these.
+        calibration: "batch", "contextual" or "none"; one for all prompt methods.
+        channel: score the text given the label instead of the label given the text (noisy channel).
+    """
+
+    labels: tuple[str, ...]
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    calibration: Method = "batch"
+    channel: bool = False
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
+            raise DataError(f"labels {', '.join(self.labels) or 'none'}", "at least two different labels", "check the label column")
+        if self.calibration not in METHODS:
+            raise SettingsError(f"calibration {self.calibration!r}", f"one of {', '.join(METHODS)}", "choose one of them")
+        object.__setattr__(self, "words", check_words(self.words or own_words(self.labels), self.labels))
+
+    @classmethod
+    def of(cls, rows: Rows, **settings: object) -> Classification:
+        """The task that these rows' labels describe."""
+        return replace(cls(rows.label_set()), **settings)  # type: ignore[arg-type]  # checked by __post_init__
+
+    def words_in(self, prompt: Prompt) -> Mapping[str, tuple[str, ...]]:
+        """The verbalizer in force: the prompt's own, or the task's."""
+        return check_words(dict(prompt.answer.words), self.labels) if prompt.answer.words else self.words
+
+    def gold(self, rows: Rows) -> NDArray[np.int64]:
+        """The rows' labels as numbers. Raises DataError for a label that the task does not know. Shape: [B]."""
+        number = {label: at for at, label in enumerate(self.labels)}
+        for row, label in zip(rows.numbers, rows.answers(), strict=True):
+            if label not in number:
+                raise DataError(
+                    f"{rows.source}, row {row} has the label {label!r}", f"one of {', '.join(self.labels)}", "correct or drop the row"
+                )
+        return np.array([number[label] for label in rows.answers()], dtype=np.int64)
+
+    def prior(self, rows: Rows) -> NDArray[np.float64]:
+        """The labels' shares, with one more row of each so that none is 0. Shape: [C]."""
+        counts = np.bincount(self.gold(rows), minlength=len(self.labels)) + 1.0
+        return counts / counts.sum()
+
+    def bind(self, prompt: Prompt, backbone: Backbone, rows: Rows) -> BoundClassification:
+        """The prompt over these rows, ready to be scored and trained."""
+        return BoundClassification(self, prompt, backbone, rows)
+
+    def calibrate(self, prompt: Prompt, backbone: Backbone, train: Rows) -> Calibration:
+        """Fits the calibration on training rows; the test rows play no part."""
+        if self.calibration == "none":
+            return Calibration()
+        rows = train if self.calibration == "batch" else _content_free(prompt)
+        scores = self.bind(prompt, backbone, rows).log_probabilities()
+        return fit_calibration(self.calibration, scores[0], list(self.prior(train)))
+
+    def predict_proba(self, prompt: Prompt, backbone: Backbone, rows: Rows, calibration: Calibration) -> NDArray[np.float32]:
+        """Probabilities of the labels. Shape: [B, C], rows sum to 1."""
+        scores = self.bind(prompt, backbone, rows).log_probabilities()[0]
+        return np.exp(calibration.apply(scores)).astype(np.float32)
+
+
+class BoundClassification:
+    """A prompt over rows, scored label by label.
+
+    Settings:
+        gold: the rows' labels as numbers [B]; None for unlabelled rows.
+    """
+
+    def __init__(self, task: Classification, prompt: Prompt, backbone: Backbone, rows: Rows) -> None:
+        words = task.words_in(prompt)
+        self._counts = [len(words[label]) for label in task.labels]
+        flat = tuple(word for label in task.labels for word in words[label])
+        self._bounds: tuple[Bound, ...]
+        if task.channel:
+            self._bounds = channel.bind(prompt, backbone, rows, flat)
+        else:
+            self._bounds = (backbone.bind(prompt, rows, Choices(flat)),)
+        self.gold = None if rows.labels is None else torch.from_numpy(task.gold(rows))
+        self.size = len(rows)
+
+    @property
+    def cut_rows(self) -> tuple[int, ...]:
+        """Positions of rows whose text was cut to the model's context."""
+        return tuple(sorted({row for bound in self._bounds for row in bound.cut_rows}))
+
+    def scores(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+        """Label log-probabilities, before calibration; several words of one label share its place equally.
+
+        Shape: [K, B, C], differentiable in live's vectors.
+        """
+        words = torch.cat([bound.score(index, live) for bound in self._bounds], dim=-1)
+        if len(words[0, 0]) == len(self._counts):
+            return words.log_softmax(-1)
+        parts = words.split(self._counts, dim=-1)
+        labels = [part.logsumexp(-1) - float(np.log(part.shape[-1])) for part in parts]
+        return torch.stack(labels, dim=-1).log_softmax(-1)
+
+    def losses(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+        """Cross-entropy over the labels alone, in nats. Shape: [K, B]."""
+        if self.gold is None:
+            raise DataError("a loss for rows without labels", "labelled rows", "name the label column")
+        scores = self.scores(index, live)
+        gold = self.gold[list(index)].to(scores.device).expand(scores.shape[0], -1)
+        return -scores.gather(-1, gold[..., None])[..., 0]
+
+    @torch.no_grad()
+    def log_probabilities(self, index: Sequence[int] | None = None, live: Live | None = None) -> NDArray[np.float32]:
+        """Label log-probabilities of all rows or some, before calibration. Shape: [K, B, C]."""
+        found = self.scores(range(self.size) if index is None else index, live)
+        return found.cpu().numpy()
+
+
+def _content_free(prompt: Prompt) -> Rows:
+    return Rows(tuple({name: text for name in prompt.field_names} for text in CONTENT_FREE), source="content-free texts")

@@ -1,0 +1,57 @@
+"""Predictors: what a tuned prompt or a fitted reference is to those who only want its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pegbox.backbone.seam import Backbone
+from pegbox.data.rows import Rows
+from pegbox.prompt import Prompt, SoftSlot
+from pegbox.task.calibration import Calibration
+from pegbox.task.classification import Classification
+
+
+class Predictor(Protocol):
+    """Anything that gives label probabilities.
+
+    Settings:
+        prompt: the prompt behind it, in case there is one.
+        parameters: numbers that tuning set.
+        nbytes: bytes that must be kept besides the backbone; None where it was not worked out.
+    """
+
+    @property
+    def prompt(self) -> Prompt | None: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def nbytes(self) -> int | None: ...
+    def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
+        """Probabilities of the task's labels. Shape: [B, C]."""
+
+
+@dataclass(frozen=True)
+class PromptPredictor:
+    """A filled prompt over a frozen backbone, calibrated."""
+
+    prompt: Prompt
+    task: Classification
+    backbone: Backbone
+    calibration: Calibration = Calibration()  # noqa: RUF009  # immutable
+
+    @property
+    def parameters(self) -> int:
+        soft = (slot.vectors for slot in self.prompt.slots.values() if isinstance(slot, SoftSlot))
+        return sum(vectors.size for vectors in soft if vectors is not None)
+
+    @property
+    def nbytes(self) -> int | None:
+        return None  # known once it is saved
+
+    def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
+        """Probabilities of the task's labels. Shape: [B, C]."""
+        return self.task.predict_proba(self.prompt, self.backbone, rows, self.calibration)

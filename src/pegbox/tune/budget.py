@@ -1,0 +1,126 @@
+"""What a method may spend, and the meter that says when it is spent."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from pegbox.backbone.seam import Backbone
+from pegbox.errors import SettingsError
+from pegbox.tune.trail import Trail
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SCALES = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a method may spend on tuning; every method in a comparison gets the same.
+
+    Settings:
+        seconds: wall clock.
+        tokens: tokens through the backbone, forward and backward added up.
+
+    Raises: SettingsError when neither or both are given, or for nothing to spend.
+    """
+
+    seconds: float | None = None
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.seconds, self.tokens) if value is not None]
+        if len(given) != 1 or given[0] <= 0:
+            raise SettingsError(f"a budget of {self.seconds} seconds and {self.tokens} tokens", "one of them, above 0", "say 5m or 2Mtokens")
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """The budget that a person wrote: ``90s``, ``5m``, ``1h``, ``200ktokens``, ``2Mtokens``."""
+        if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", text):
+            return cls(seconds=float(found[1]) * _UNITS[found[2]])
+        if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)\s*tokens\s*", text):
+            return cls(tokens=int(float(found[1]) * _SCALES[found[2]]))
+        raise SettingsError(f"a budget of {text!r}", "a time or a number of tokens: 90s, 5m, 1h, 200ktokens, 2Mtokens", "write it so")
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g}s" if self.seconds is not None else f"{self.tokens}tokens"
+
+    def share(self, part: float) -> Budget:
+        """A part of this budget, for one stage of a composed method."""
+        if self.seconds is not None:
+            return Budget(seconds=self.seconds * part)
+        assert self.tokens is not None
+        return Budget(tokens=max(1, int(self.tokens * part)))
+
+
+class Meter:
+    """Counts what a run has spent.
+
+    A budget in seconds is turned into tokens by `settle`, once, after the run's first piece of typical work; the result is
+    written in the trail. From then on only tokens count, so an interrupted run ends where an uninterrupted one would have.
+
+    Settings:
+        budget: what may be spent.
+        backbone: whose tokens are counted.
+        trail: where the plan is written, and read on a second try.
+    """
+
+    def __init__(self, budget: Budget, backbone: Backbone, trail: Trail) -> None:
+        self.budget = budget
+        self._backbone, self._trail = backbone, trail
+        self._tokens_before = self._all_tokens()
+        self._replayed = 0
+        self._started = time.monotonic()
+        self._allowance = budget.tokens
+        if budget.tokens is None:
+            plan = trail.kept("plan")
+            self._allowance = None if plan is None else int(plan["tokens"])
+
+    def _all_tokens(self) -> int:
+        return self._backbone.spent.forward + self._backbone.spent.backward
+
+    @property
+    def tokens(self) -> int:
+        """Tokens spent so far, those of an interrupted first try included."""
+        return self._all_tokens() - self._tokens_before + self._replayed
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def settled(self) -> bool:
+        return self._allowance is not None
+
+    def replay(self, tokens: int) -> None:
+        """Counts tokens that an interrupted try had spent on what is now read from its trail."""
+        self._replayed += tokens
+
+    def settle(self) -> None:
+        """Fixes the allowance in tokens from the speed seen so far. Does nothing the second time."""
+        if self._allowance is None:
+            assert self.budget.seconds is not None
+            rate = max(1, self.tokens) / max(self.seconds, 1e-6)
+            self._allowance = max(1, int(rate * self.budget.seconds))
+            self._trail.keep("plan", {"tokens": self._allowance, "tokens_per_second": rate})
+
+    @property
+    def used(self) -> float:
+        """The share of the budget that is spent; 1 or more: exhausted."""
+        if self._allowance is not None:
+            return self.tokens / self._allowance
+        assert self.budget.seconds is not None
+        return self.seconds / self.budget.seconds
+
+    @property
+    def exhausted(self) -> bool:
+        return self.used >= 1.0
+
+    def allows(self, tokens: float) -> bool:
+        """Whether so many more tokens are within the budget."""
+        return self._allowance is None or self.tokens + tokens <= self._allowance
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Tokens that may still be spent; None before `settle`."""
+        return None if self._allowance is None else max(0, self._allowance - self.tokens)
