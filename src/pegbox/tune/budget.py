@@ -96,12 +96,17 @@ class Meter:
         """Counts tokens that an interrupted try had spent on what is now read from its trail."""
         self._replayed += tokens
 
-    def settle(self) -> None:
-        """Fixes the allowance in tokens from the speed seen so far. Does nothing the second time."""
+    def settle(self, rate: float | None = None) -> None:
+        """Fixes the allowance in tokens. Does nothing the second time.
+
+        Settings:
+            rate: tokens a second of the work to come; by default the speed since the start.
+        """
         if self._allowance is None:
             assert self.budget.seconds is not None
-            rate = max(1, self.tokens) / max(self.seconds, 1e-6)
-            self._allowance = max(1, int(rate * self.budget.seconds))
+            rate = max(1, self.tokens) / max(self.seconds, 1e-6) if rate is None else rate
+            left = max(0.0, self.budget.seconds - self.seconds)
+            self._allowance = max(1, self.tokens + int(rate * left))
             self._trail.keep("plan", {"tokens": self._allowance, "tokens_per_second": rate})
 
     @property

@@ -1,0 +1,44 @@
+"""Where a soft slot goes in a prompt that has none."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pegbox.prompt import Answer, Field, Prompt, Segment, SoftSlot, Text
+
+Place = Literal["after", "first", "both"]
+
+
+def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
+    """The prompt with soft slots put in, unless it has some of its own.
+
+    Settings:
+        place: "after" the last field (the texts' keys and values can then be kept), "first" in the prompt, or "both".
+        length: vectors in each.
+    """
+    if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):
+        return prompt
+    turns, taken = [], set(prompt.slots)
+    last = max((n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments)), default=None)
+    for number, turn in enumerate(prompt.turns):
+        segments = list(turn.segments)
+        if place in ("after", "both") and number == (len(prompt.turns) - 1 if last is None else last):
+            segments = _after(segments, SoftSlot(_free("after", taken), length))
+        if place in ("first", "both") and number == 0:
+            segments = [SoftSlot(_free("first", taken), length), Text(" "), *segments]
+        turns.append(type(turn)(turn.role, tuple(segments)))
+    return Prompt(tuple(turns))
+
+
+def _after(segments: list[Segment], slot: SoftSlot) -> list[Segment]:
+    fields = [at for at, segment in enumerate(segments) if isinstance(segment, Field)]
+    answer = next((at for at, segment in enumerate(segments) if isinstance(segment, Answer)), len(segments))
+    at = fields[-1] + 1 if fields else answer
+    return [*segments[:at], slot, *segments[at:]]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name

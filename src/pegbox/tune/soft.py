@@ -1,0 +1,60 @@
+"""Soft prompt tuning: vectors in the prompt, learned by gradient descent through the frozen model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pegbox.backbone.seam import Backbone
+from pegbox.data.rows import Rows
+from pegbox.prompt import Prompt, SoftSlot
+from pegbox.task.classification import Classification
+from pegbox.tune.budget import Budget
+from pegbox.tune.descent import Descent, Parameters, Schedule, Vectors, open_starts, root_mean_square
+from pegbox.tune.place import Place, with_soft_slots
+from pegbox.tune.trail import Trail
+
+
+@dataclass(frozen=True)
+class Soft:
+    """Prompt tuning. What is trained is the distance from the start, in units of the embeddings' root mean square.
+
+    Settings:
+        length: vectors in a slot that pegbox puts in itself.
+        place: where it goes: "after" the text, "first", or "both"; slots written in the prompt come before this.
+        schedule: steps, learning rates and the rest.
+
+    Source: Lester et al. 2021 (arXiv 2104.08691): vectors started from label words and vocabulary. We differ in AdamW for
+        Adafactor, in the unit of the learning rate, and in where the slot may stand.
+    """
+
+    length: int = 16
+    place: Place = "after"
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def tune(
+        self,
+        prompt: Prompt,
+        task: Classification,
+        backbone: Backbone,
+        train: Rows,
+        dev: Rows,
+        *,
+        budget: Budget,
+        rng: np.random.Generator,
+        trail: Trail,
+    ) -> Prompt:
+        """See `pegbox.tune.tuner.Tuner.tune`."""
+        placed = with_soft_slots(prompt, self.place, self.length)
+        slots = {name: s.length for name, s in placed.slots.items() if isinstance(s, SoftSlot) and s.vectors is None}
+        variants = len(self.schedule.learning_rates)
+        starts = open_starts(slots, backbone, task, prompt, train, variants, rng)
+        scale = root_mean_square(backbone.vocabulary()[0])
+
+        def make(parameters: Parameters) -> Vectors:
+            return {name: starts[name][: len(moved)] + scale * moved for name, moved in parameters.items()}
+
+        zero: Parameters = {name: vectors.new_zeros(vectors.shape) for name, vectors in starts.items()}
+        descent = Descent(self.schedule, placed, zero, make, task, backbone, trail)
+        return placed.fill(**descent.run(train, dev, budget, int(rng.integers(2**31))))
