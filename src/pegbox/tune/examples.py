@@ -100,7 +100,7 @@ def _split(prompt: Prompt) -> tuple[int, tuple[Segment, ...], tuple[Turn, ...]]:
             top, end, line = before[-1].text.rpartition("\n")
             before, rest = (*before[:-1], Text(top + end)), (Text(line), *rest)
         return number, before, (replace(turn, segments=rest), *prompt.turns[number + 1 :])
-    raise PromptError("examples for a prompt without fields", "a field that each example can fill", "write {text} in the prompt")
+    raise PromptError("examples for a prompt without fields", "a field for the text", "write {text} in the prompt")
 
 
 def _stripped(item: Sequence[Turn]) -> tuple[Turn, ...]:
@@ -118,21 +118,27 @@ def _answered(item: Sequence[Turn], example: Example) -> tuple[Turn, ...]:
 def _filled(segments: Sequence[Segment], example: Example) -> tuple[Segment, ...]:
     fields, word = example
     found: list[Segment] = []
-    for segment in segments:
+    for before, segment in zip((None, *segments), segments, strict=False):
         match segment:
             case Field(name):
                 found.append(fields[name])
             case HardSlot(_, str(words)):
                 found.append(Text(words))
-            case Text(text) if found and found[-1] == _DROPPED:
-                found[-1] = Text(text.removeprefix(" "))  # the space before the slot is enough
             case HardSlot() | SoftSlot():
-                found.append(_DROPPED)
+                pass
             case Answer():
                 found.append(word)
+            case Text(text) if _left_out(before) and _ends_open(found):
+                found.append(Text(text.removeprefix(" ")))
             case _:
                 found.append(segment)
-    return tuple(segment for segment in found if segment != _DROPPED)
+    return tuple(found)
 
 
-_DROPPED = SoftSlot("dropped", 1)
+def _left_out(segment: Segment | None) -> bool:
+    return isinstance(segment, SoftSlot) or (isinstance(segment, HardSlot) and segment.words is None)
+
+
+def _ends_open(found: Sequence[Segment]) -> bool:
+    """Whether a space now would be one too many."""
+    return not found or (isinstance(found[-1], Text) and found[-1].text.endswith((" ", "\n")))
