@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -67,8 +68,8 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file so that nobody ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+    os.close(handle)
+    Path(draft).write_text(text, encoding="utf-8")
     Path(draft).replace(path)
 
 
