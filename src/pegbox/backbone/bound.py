@@ -196,7 +196,7 @@ class HuggingFaceBound:
         key = ("shared", self._content(codes))
         kept = self._store.get(key)
         if kept is None:
-            with torch.no_grad():
+            with torch.set_grad_enabled(self._engine.training):
                 embeds = variants({}, self.prompt, self.numbers, 1, self._engine).embeds([codes], [0], [0])
                 kept = self._engine.extend([()], embeds, [len(codes)])
             self._store.put(key, kept)
@@ -228,16 +228,16 @@ class HuggingFaceBound:
             found.update(zip(block, kept, strict=True))
         return [(found[row],) if row in found else () for row in index]
 
-    @torch.no_grad()
     def _compute_own(self, front: Front, rows: Sequence[int]) -> tuple[KeysValues, ...]:
         codes = [front.own[row] for row in rows]
-        embeds = variants({}, self.prompt, self.numbers, 1, self._engine).embeds(codes, [0] * len(rows), [0] * len(rows))
-        head: Head = (self._shared(front.shared),) if front.shared else ()
-        return self._engine.extend([head] * len(rows), embeds, [len(run) for run in codes])
+        with torch.set_grad_enabled(self._engine.training):
+            embeds = variants({}, self.prompt, self.numbers, 1, self._engine).embeds(codes, [0] * len(rows), [0] * len(rows))
+            head: Head = (self._shared(front.shared),) if front.shared else ()
+            return self._engine.extend([head] * len(rows), embeds, [len(run) for run in codes])
 
     def _hidden(self, rows: Sequence[_Row], now: Variants) -> list[torch.Tensor]:
         """Last hidden states of every row's tail. Shape: for each row [T, H]."""
-        if now.needs_gradient and torch.is_grad_enabled():
+        if (now.needs_gradient and torch.is_grad_enabled()) or self._engine.training:
             return self._pass(rows, now)
         found: dict[int, torch.Tensor] = {}
         with torch.no_grad():

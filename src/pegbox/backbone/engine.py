@@ -44,6 +44,11 @@ class Engine:
         self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)
         self._check_logits()
 
+    @property
+    def training(self) -> bool:
+        """Whether a pass now leads a gradient to weights that are being trained; never so for a frozen model."""
+        return torch.is_grad_enabled() and any(weights.requires_grad for weights in self.model.parameters())
+
     def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of the new positions.
 
@@ -99,7 +104,7 @@ class Engine:
         )
         count = sum(lengths)
         self.spent.forward += count
-        if embeds.requires_grad or any(run.keys.requires_grad for head in heads for run in head):
+        if found.last_hidden_state.requires_grad:
             self.spent.backward += count
         return found.last_hidden_state, found.past_key_values
 

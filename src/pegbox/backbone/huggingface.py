@@ -40,6 +40,7 @@ class HuggingFaceBackbone:
         self._engine = Engine(loaded.model, self.spent)
         self._speller = Speller(loaded.tokenizer)
         self.width = int(self._engine.embedding.shape[1])
+        self.context = self._engine.context
 
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> HuggingFaceBound:
         """See `pegbox.backbone.seam.Backbone.bind`."""
@@ -148,9 +149,15 @@ class HuggingFaceBackbone:
         return state_digest(self._engine.model)
 
     def with_model(self, model: Any, digest: str) -> HuggingFaceBackbone:
-        """A backbone around another model with the same tokenizer, which keeps no keys/values: for weights that are being trained."""
+        """A backbone around another model with the same tokenizer: for weights that are being trained.
+
+        It keeps no keys and values, which each step of training would make stale, and lets gradients through to every weight
+        that asks for one. Its tokens count as spent here.
+        """
         loaded = Loaded(model, self.loaded.tokenizer, self.name, digest, self.dtype, self.device)
-        return HuggingFaceBackbone(loaded, cache_bytes=0)
+        other = HuggingFaceBackbone(loaded, cache_bytes=0)
+        other.spent = other._engine.spent = self.spent
+        return other
 
 
 def _listed(value: int | list[int] | None) -> list[int]:

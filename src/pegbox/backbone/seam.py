@@ -85,11 +85,20 @@ class Bound(Protocol):
 
 
 class Backbone(Protocol):
-    """A frozen model behind the seam."""
+    """A frozen model behind the seam.
+
+    Settings:
+        name: the model as the user named it.
+        digest: SHA-256 over weights, configuration and tokenizer.
+        width: H.
+        context: how many positions the model can read.
+        spent: tokens that went through it so far.
+    """
 
     name: str
     digest: str
     width: int
+    context: int
     spent: Spent
 
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> Bound:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pegbox.backbone.seam import Backbone
 from pegbox.errors import PromptError
 from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn
 
@@ -142,3 +143,9 @@ def _left_out(segment: Segment | None) -> bool:
 def _ends_open(found: Sequence[Segment]) -> bool:
     """Whether a space now would be one too many."""
     return not found or (isinstance(found[-1], Text) and found[-1].text.endswith((" ", "\n")))
+
+
+def shortened(text: str, most: int, backbone: Backbone) -> str:
+    """The text's first `most` tokens."""
+    ids = backbone.encode(text)
+    return text if len(ids) <= most else backbone.decode(ids[:most]).rstrip("\ufffd")  # half of a character that was cut
