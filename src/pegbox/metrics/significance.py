@@ -1,0 +1,180 @@
+"""Tests of the difference between two methods, over test rows and over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pegbox.errors import DataError
+from pegbox.metrics.runs import Runs
+
+EXACT_STEPS = 6000
+"""Where the differences of all rows add up to more steps than this, the t test has long converged on the sign-flip test."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A variance and the degrees of freedom it was estimated with."""
+
+    variance: float
+    df: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two methods lie apart, and how surely.
+
+    Settings:
+        mean: accuracy of the first less that of the second.
+        error: standard error of `mean`, over rows and seeds.
+        df: its degrees of freedom (Satterthwaite).
+        p: two-sided, before any correction for how many tests are made.
+        equal: the two gave right answers on exactly the same rows.
+    """
+
+    mean: float
+    error: float
+    df: float
+    p: float
+    equal: bool
+
+    def detectable(self, level: float = 0.05, power: float = 0.8) -> float:
+        """The smallest true difference that a test like this one finds with this power.
+
+        Source:
+            the usual two-term formula, (t[1 - level/2] + t[power]) x standard error; one comparison, no Holm correction.
+        """
+        from scipy.special import stdtrit
+
+        return float((stdtrit(self.df, 1 - level / 2) + stdtrit(self.df, power)) * self.error)
+
+
+def _mean_spread(values: NDArray[np.float64]) -> Spread:
+    """Variance of the mean of these values; of a single value, its square, which is the cautious end."""
+    if len(values) == 1:
+        return Spread(float(values[0] ** 2), 1.0)
+    return Spread(float(values.var(ddof=1) / len(values)), len(values) - 1.0)
+
+
+def usual_seed_spread(runs: Sequence[Runs]) -> Spread | None:
+    """How much a run's accuracy usually varies with its seed: the median over the methods that have several seeds.
+
+    The median, so that one method that diverges under one seed does not hide all other differences; divided by the median
+    of chi-square / df, so that it estimates the variance. None where no method has several seeds.
+    """
+    from scipy.special import chdtri
+
+    several = [run.correct.mean(1) for run in runs if len(run.seeds) > 1]
+    if not several:
+        return None
+    shrinks = [float(chdtri(len(means) - 1, 0.5)) / (len(means) - 1) for means in several]
+    typical = np.median([means.var(ddof=1) / shrink for means, shrink in zip(several, shrinks, strict=True)])
+    return Spread(float(typical), float(sum(len(means) - 1 for means in several)))
+
+
+def _seed_spreads(first: Runs, second: Runs, usual: Spread | None) -> list[Spread]:
+    """What the seeds add to the variance of the difference: as measured on these two, or as is usual if that is more."""
+    drawn = [run for run in (first, second) if not run.fixed]
+    floor = [Spread(sum(usual.variance / len(run.seeds) for run in drawn), usual.df)] if usual and drawn else []
+    if first.seeds == second.seeds and len(first.seeds) > 1:
+        own = [_mean_spread(first.correct.mean(1) - second.correct.mean(1))]
+    else:
+        own = [_mean_spread(run.correct.mean(1)) for run in drawn if len(run.seeds) > 1]
+    return max(own, floor, key=lambda parts: sum(part.variance for part in parts))
+
+
+def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Difference:
+    """Test whether two methods differ in accuracy, for new rows and new seeds alike.
+
+    Rows and seeds are crossed random effects. The variance of the mean difference is taken as s2_rows / N + s2_seeds / S,
+    where s2_rows is the variance over rows of the difference averaged over seeds and s2_seeds the variance over seeds of
+    the difference averaged over rows; what is neither row nor seed is counted in both, which errs on the careful side.
+    The degrees of freedom are Satterthwaite's. The p of this t test is raised to that of the exact sign-flip test over
+    rows where that is larger, which matters where few rows differ. With one run each the sign-flip test alone is used:
+    it is then McNemar's exact test.
+
+    Settings:
+        usual: seed spread for a method with one seed only, from `usual_seed_spread`; without it such a test speaks of
+            these two runs, not of what other seeds would give.
+    Raises:
+        DataError: the two were scored on different numbers of rows.
+    Source:
+        Clark 1973, "The language-as-fixed-effect fallacy" (F1 and F2 together; here as one t); Satterthwaite 1946;
+        McNemar 1947.
+    """
+    if first.correct.shape[1] != second.correct.shape[1]:
+        raise DataError(
+            f"{first.correct.shape[1]} test rows for one method and {second.correct.shape[1]} for the other",
+            "the same test rows for both",
+            "score both methods on the same rows",
+        )
+    gaps = first.correct.mean(0) - second.correct.mean(0)
+    mean, spreads = float(gaps.mean()), [_mean_spread(gaps), *_seed_spreads(first, second, usual)]
+    variance = sum(part.variance for part in spreads)
+    below = sum(part.variance**2 / part.df for part in spreads)
+    df = variance**2 / below if below > 0 else len(gaps) - 1.0 or 1.0
+    exact = sign_flip_p(gaps, scale=int(np.lcm(len(first.seeds), len(second.seeds))))
+    rows_only = len(spreads) == 1 and exact is not None and len(first.seeds) == len(second.seeds) == 1
+    p = exact if rows_only and exact is not None else max(t_p(mean, variance**0.5, df), exact or 0.0)
+    return Difference(mean, variance**0.5, df, p, first.same_answers(second))
+
+
+def t_p(mean: float, error: float, df: float) -> float:
+    """Two-sided p of mean / error under Student's t."""
+    from scipy.special import stdtr
+
+    if mean == 0:
+        return 1.0
+    return float(2 * stdtr(df, -abs(mean) / error)) if error > 0 else 0.0
+
+
+def sign_flip_p(gaps: ArrayLike, scale: int = 1) -> float | None:
+    """Exact two-sided p if every row's difference were as likely to have the other sign.
+
+    The sum of the flipped differences is a sum of scaled binomials, one for each size of difference, so its distribution
+    is found by convolution rather than by drawing. None where the sizes are mixed and add up to more than `EXACT_STEPS`.
+
+    Settings:
+        gaps: [N] differences.
+        scale: what makes them whole numbers.
+    Source:
+        Fisher 1935, section 21. Where differences are -1, 0 or 1 it is McNemar's exact test.
+    """
+    sizes = np.rint(np.asarray(gaps, dtype=np.float64) * scale).astype(np.int64)
+    counts = np.bincount(np.abs(sizes))[1:]
+    if (counts > 0).sum() > 1 and np.abs(sizes).sum() > EXACT_STEPS:
+        return None
+    chances = np.ones(1)
+    for size, count in enumerate(counts, start=1):
+        if count:
+            chances = np.convolve(chances, _flipped(size, int(count)))
+    distance = np.abs(np.arange(len(chances)) - len(chances) // 2)
+    return float(min(1.0, chances[distance >= abs(int(sizes.sum()))].sum()))
+
+
+def _flipped(size: int, count: int) -> NDArray[np.float64]:
+    """Chances of the sum of `count` signs times `size`, from -count x size to count x size."""
+    from scipy.special import gammaln
+
+    plus = np.arange(count + 1)
+    logs = gammaln(count + 1) - gammaln(plus + 1) - gammaln(count - plus + 1) - count * np.log(2)
+    chances = np.zeros(2 * size * count + 1)
+    chances[:: 2 * size] = np.exp(logs)
+    return chances
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """P-values corrected for being several: each may be read as if it were the only one.
+
+    Source:
+        Holm 1979. The smallest is multiplied by their number, the next by one less, and none falls below the one before.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * (len(values) - np.arange(len(values)))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(values) else steps
+    return adjusted
