@@ -102,10 +102,26 @@ class HuggingFaceBound:
         if not len(index):
             raise PromptError("no rows to score", "at least one row", "check the index")
         now = variants(live or {}, self.prompt, self.numbers, len(index), self._engine)
+        trunks = self.trie.trunks() or ((),) if self.trie else ((),)
+        rows = self._rows(index, now, trunks)
+        if self.targets is not None:
+            return self._read_targets(rows, index, now)
+        return self._read_choices(rows, trunks, len(index), now)
+
+    @torch.no_grad()
+    def next_words(self, index: Sequence[int]) -> torch.Tensor:
+        """See `pegbox.backbone.seam.Bound.next_words`."""
+        if not len(index):
+            raise PromptError("no rows to read", "at least one row", "check the index")
+        now = variants({}, self.prompt, self.numbers, len(index), self._engine)
+        states = self._hidden(self._rows(index, now, ((),)), now)
+        return self._engine.logits(torch.stack([row[0] for row in states])).log_softmax(-1)
+
+    def _rows(self, index: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[_Row]:
+        """The rows of a pass: for each variant each row asked about, followed by each of the answers' trunks."""
         first = min((self._places[name] for name in now.names), default=len(self._layouts[0]))
         front = self._front(first)
         stems = self._stems(now, front, index, first)
-        trunks = self.trie.trunks() or ((),) if self.trie else ((),)
         rows = []
         for variant in range(now.count):
             head, skip = stems[variant]
@@ -115,9 +131,7 @@ class HuggingFaceBound:
                 for trunk in trunks:
                     path = self.targets[row][:-1] if self.targets else trunk
                     rows.append(_Row((*head, *owns[at]), tail + path, len(tail), variant, at))
-        if self.targets is not None:
-            return self._read_targets(rows, index, now)
-        return self._read_choices(rows, trunks, len(index), now)
+        return rows
 
     def contexts(self, index: Sequence[int]) -> list[Ids]:
         """Each row's codes up to the answer, all slots filled."""

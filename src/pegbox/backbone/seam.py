@@ -83,6 +83,12 @@ class Bound(Protocol):
         Raises: PromptError when a slot is neither filled nor live.
         """
 
+    def next_words(self, index: Sequence[int]) -> torch.Tensor:
+        """Log-probabilities of every token where the answer begins; all slots are filled.
+
+        Shape: [B, V], float32: ask for a few dozen rows at a time.
+        """
+
 
 class Backbone(Protocol):
     """A frozen model behind the seam.
