@@ -5,7 +5,7 @@
 # make clean   remove what make made (not the cache of weights and data)
 
 PYTHON ?= python3
-PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP := .venv/bin/python -m pip install -qq --disable-pip-version-check
 READY := .venv/.ready
 
 .PHONY: demo test lint bench clean

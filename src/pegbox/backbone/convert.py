@@ -41,9 +41,9 @@ def convert(file: Path, folder: Path, origin: str) -> None:
         BackboneError: the file is damaged, or of an architecture that Transformers cannot read from GGUF.
     """
     try:
-        with quiet():
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):  # this reader draws a bar of its own, straight to the screen
             model, tokenizer = _read(file)
-    except (ValueError, KeyError, IndexError, TypeError, RuntimeError, NotImplementedError, OSError, ImportError) as problem:
+    except Exception as problem:  # Transformers, gguf and tokenizers raise what comes, down to plain Exception
         raise BackboneError(
             f"{file} cannot be read as a model: {type(problem).__name__}: {problem}",
             "a whole GGUF file of an architecture that Transformers reads (Llama, Qwen2, Qwen3, GPT-2, Gemma, Mistral, ...)",
@@ -108,12 +108,11 @@ def _narrowed(matrix: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of Transformers, which has two kinds: its own, and plain ones straight to standard error."""
+    """No progress bars of Transformers inside; its warnings still show."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
+        yield
     finally:
         if shown:
             transformers_logging.enable_progress_bar()

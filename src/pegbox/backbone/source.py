@@ -83,7 +83,7 @@ def resolve(model: str) -> Source:
     if model in WHEELS:
         return Source(model, "wheel", model)
     path = Path(model).expanduser()
-    if path.is_dir():
+    if model and path.is_dir():
         return _folder_source(model, path)
     if path.suffix == ".gguf" and path.is_file():
         return Source(model, "gguf", str(path))
@@ -153,7 +153,9 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(snapshot_download(name, local_files_only=True, allow_patterns=list(HUB_FILES)))
+        kept = Path(snapshot_download(name, local_files_only=True, allow_patterns=list(HUB_FILES)))
+        if any(kept.glob("*.safetensors")):  # the cache may hold a tokenizer only
+            return kept
     try:
         HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
         return Path(snapshot_download(name, allow_patterns=list(HUB_FILES), etag_timeout=HUB_TIMEOUT_S))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
@@ -31,7 +30,6 @@ from pegbox.backbone.source import materialise, resolve
 from pegbox.backbone.tiny import tiny
 from pegbox.errors import BackboneError
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError, SafetensorError)
 NEEDED = ("inputs_embeds", "attention_mask", "position_ids", "past_key_values")  # what the engine passes to a model
 FIXED: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -63,7 +61,9 @@ def _load_folder(folder: Path, name: str, dtype: str, device: str) -> Loaded:
         _check_config(config, name)
         tokenizer = AutoTokenizer.from_pretrained(folder, **FIXED)
         model, loading = _read_weights(folder, config, DTYPES[dtype])
-    except UNREADABLE as problem:
+    except BackboneError:
+        raise
+    except Exception as problem:  # Transformers, safetensors and tokenizers raise what comes, down to plain Exception
         raise _unreadable(folder, name, problem) from problem
     fast = _check_tokenizer(tokenizer, name)
     _check_whole(model, loading, name)
