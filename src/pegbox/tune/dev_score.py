@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from pegbox.errors import DataError
 from pegbox.prompt import Prompt
 from pegbox.task.calibration import fit_calibration
 from pegbox.task.classification import Classification
+from pegbox.tune.budget import Meter
+from pegbox.tune.trail import Trail
 
 
 @dataclass(frozen=True, order=True)
@@ -51,3 +53,14 @@ def dev_score(prompt: Prompt, task: Classification, backbone: Backbone, rows: Ro
     else:
         calibration = task.calibrate(prompt, backbone, rows)
     return score_of(calibration.apply(scores), task.gold(rows))
+
+
+def remembered(key: str, compute: Callable[[], DevScore], meter: Meter, trail: Trail) -> DevScore:
+    """What `compute` finds, or what an interrupted try had found; its tokens count either way."""
+    if (found := trail.kept(key)) is not None:
+        meter.replay(int(found["tokens"]))
+        return DevScore(*found["score"])
+    before = meter.tokens
+    score = compute()
+    trail.keep(key, {"score": astuple(score), "tokens": meter.tokens - before})
+    return score

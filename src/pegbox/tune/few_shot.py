@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import Prompt, notation
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.dev_score import DevScore, dev_score
+from pegbox.tune.dev_score import DevScore, dev_score, remembered
 from pegbox.tune.examples import shortened, with_examples
 from pegbox.tune.trail import Trail
 
@@ -71,7 +71,8 @@ class FewShot:
                 break
             candidate = self._candidate(prompt, task, backbone, pool, shots, draw, seed)
             before = meter.tokens
-            score = _scored(candidate, task, backbone, judges, prior, f"{shots} examples, draw {draw}", meter, trail)
+            judged = partial(dev_score, candidate, task, backbone, judges, prior)
+            score = remembered(f"{shots} examples, draw {draw}", judged, meter, trail)
             meter.settle()
             dearest = max(dearest, meter.tokens - before)
             kept = best is None or score > best[0]
@@ -115,26 +116,6 @@ def stratified(gold: NDArray[np.int64], count: int, rng: np.random.Generator) ->
             if queues[at] and len(picked) < count:
                 picked.append(int(queues[at].pop()))
     return [picked[at] for at in rng.permutation(len(picked))]
-
-
-def _scored(
-    prompt: Prompt,
-    task: Classification,
-    backbone: Backbone,
-    rows: Rows,
-    prior: Sequence[float],
-    key: str,
-    meter: Meter,
-    trail: Trail,
-) -> DevScore:
-    """The prompt's score, read from the trail where it is there."""
-    if (found := trail.kept(key)) is not None:
-        meter.replay(int(found["tokens"]))
-        return DevScore(*found["score"])
-    before = meter.tokens
-    score = dev_score(prompt, task, backbone, rows, prior)
-    trail.keep(key, {"score": astuple(score), "tokens": meter.tokens - before})
-    return score
 
 
 def _write(prompt: Prompt, score: DevScore, rows: int, kept: bool, meter: Meter, trail: Trail) -> None:

@@ -1,0 +1,309 @@
+"""LoRA: small matrices added to the weights of a copy of the backbone, trained on the same loss as soft prompts."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.seam import Backbone
+from pegbox.data.rows import Rows
+from pegbox.errors import BackboneError
+from pegbox.prompt import Prompt
+from pegbox.reference.texts import row_texts
+from pegbox.task.calibration import Calibration
+from pegbox.task.classification import BoundClassification, Classification
+from pegbox.tune.budget import Budget, Meter
+from pegbox.tune.descent import batch_rows
+from pegbox.tune.trail import Trail
+
+_PASS = 2048  # tokens in one pass with gradients: a longer batch is run in parts, for memory's sake
+_LOOKING = 0.25  # share of the budget for looking at dev rows
+_FEWEST_LOOKED = 32
+
+
+@dataclass(frozen=True)
+class Lora:
+    """What changing the weights would give; the upper reference for prompts of any kind.
+
+    A first quarter of the way is gone with every learning rate, the rest with the one whose dev loss is then lowest. An
+    interrupted run starts anew, with the plan that it kept, and ends the same.
+
+    Settings:
+        rank: width of the added matrices.
+        alpha: their weight is alpha / rank.
+        modules: the layers that get them: "all-linear", or the ends of the layers' names.
+        learning_rates: tried in this order; where the budget is small, only the first ones.
+        batch: rows in a step.
+        most_steps: no more steps than these, whatever the budget.
+        trial_steps: a learning rate is tried only if it can have so many steps.
+        warmup: share of the steps in which the learning rate rises; then it falls in a line to 0.
+        clip: largest norm of the gradient.
+        evaluations: how often the dev rows are looked at.
+        dev_rows: how many of them, as far as the budget goes.
+        patience: evaluations without a better dev loss before it stops.
+
+    Source: Hu et al. 2022 (arXiv 2106.09685), through PEFT. We differ in the layers (all, which Dettmers et al. 2023, arXiv
+        2305.14314, found best), in a loss over the labels alone, and in float32 for the added weights.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    modules: str | tuple[str, ...] = "all-linear"
+    learning_rates: tuple[float, ...] = (1e-3, 3e-4, 3e-3)
+    batch: int = 16
+    most_steps: int = 1000
+    trial_steps: int = 10
+    warmup: float = 0.06
+    clip: float = 1.0
+    evaluations: int = 6
+    dev_rows: int = 200
+    patience: int = 3
+
+    def fit(
+        self,
+        prompt: Prompt,
+        task: Classification,
+        backbone: Backbone,
+        train: Rows,
+        dev: Rows,
+        *,
+        budget: Budget,
+        rng: np.random.Generator,
+        trail: Trail,
+    ) -> LoraPredictor:
+        """See `pegbox.reference.protocol.Reference.fit`. The backbone itself stays as it is.
+
+        Raises: BackboneError without PEFT, or for a backbone whose weights are out of reach.
+        """
+        seed = int(rng.integers(2**31))
+        adapted, weights = self._adapted(backbone, seed)
+        meter = Meter(budget, adapted, trail)
+        training = _Training(self, prompt, task, adapted, weights, train, seed, trail)
+        plan = self._plan(training, meter, len(dev))
+        dev = dev.take([int(at) for at in np.random.default_rng([seed, 0]).permutation(len(dev))[: plan.dev_rows]])
+        training.run(plan, task.bind(prompt, adapted, dev))
+        if meter.exhausted:
+            trail.write("note", text="the budget is spent")
+        for some in weights:
+            some.requires_grad_(False)
+        return LoraPredictor(prompt, task, adapted, sum(some.numel() for some in weights))
+
+    def _adapted(self, backbone: Backbone, seed: int) -> tuple[HuggingFaceBackbone, list[torch.nn.Parameter]]:
+        """A copy of the backbone with matrices added, and these."""
+        if not isinstance(backbone, HuggingFaceBackbone):
+            raise BackboneError(
+                f"LoRA for a {type(backbone).__name__}", "a Transformers model", "leave lora out of the comparison"
+            )
+        try:
+            from peft import LoraConfig, get_peft_model
+        except ImportError as error:
+            raise BackboneError("LoRA without the package peft", "peft 0.21 or later", "pip install 'pegbox[lora]'") from error
+        modules = self.modules if isinstance(self.modules, str) else list(self.modules)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=0.0,
+            target_modules=modules,
+            task_type="CAUSAL_LM",
+            fan_in_fan_out=False,
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            wrapped: Any = get_peft_model(copy.deepcopy(backbone.loaded.model), config)
+        model = wrapped.get_base_model().eval()  # the layers are changed in place; the rest of the wrapper is not needed
+        weights = [some for some in model.parameters() if some.requires_grad]
+        with torch.no_grad():
+            for some in weights:
+                some.data = some.data.float()
+        return backbone.with_model(model, f"{backbone.digest}+lora"), weights
+
+    def _plan(self, training: _Training, meter: Meter, dev_rows: int) -> _Plan:
+        """How the budget is divided. Kept, so that a second try does the same."""
+        per_step = training.cost(meter)
+        left = meter.tokens_left or 0
+        per_row = per_step / 2 / self.batch
+        looks = self.evaluations + len(self.learning_rates)
+        looked = min(dev_rows, self.dev_rows, max(_FEWEST_LOOKED, int(_LOOKING * left / looks / per_row)))
+        steps = (left - looks * looked * per_row) / per_step
+        rates = len(self.learning_rates)
+        while rates > 1 and steps / (3 + rates) < self.trial_steps:  # n quarters at first, three quarters later
+            rates -= 1
+        whole = int(max(1, min(steps * 4 / (3 + rates), self.most_steps)))
+        return _Plan(whole, max(1, whole // 4) if rates > 1 else whole, rates, looked)
+
+    def rate(self, step: int, steps: int) -> float:
+        """The share of the learning rate in force at a step (0 based)."""
+        rise = max(1, round(self.warmup * steps))
+        return min((step + 1) / rise, (steps - step) / max(1, steps - rise))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Steps in all, steps of each trial, how many learning rates are tried, and dev rows looked at each time."""
+
+    steps: int
+    trial: int
+    rates: int
+    dev_rows: int
+
+
+@dataclass(eq=False)
+class _Trial:
+    """One learning rate on its way."""
+
+    number: int
+    rate: float
+    optimizer: torch.optim.AdamW
+    weights: list[torch.Tensor]
+    step: int = 0
+    loss: float = math.inf
+    best: list[torch.Tensor] = field(default_factory=list)
+    best_step: int = 0
+    waited: int = 0
+    sound: bool = True
+
+
+class _Training:
+    """The steps on the added weights."""
+
+    def __init__(
+        self,
+        settings: Lora,
+        prompt: Prompt,
+        task: Classification,
+        backbone: HuggingFaceBackbone,
+        weights: list[torch.nn.Parameter],
+        train: Rows,
+        seed: int,
+        trail: Trail,
+    ) -> None:
+        self.settings, self.backbone, self.weights, self.seed, self.trail = settings, backbone, weights, seed, trail
+        self.bound = task.bind(prompt, backbone, train)
+        self.lengths = [len(backbone.encode(text)) for text in row_texts(train, prompt)]
+        self.start = self._copy()
+        if self.bound.cut_rows:
+            count = len(self.bound.cut_rows)
+            trail.write("note", text=f"{count} of {len(train)} training texts were cut to the model's context")
+
+    def cost(self, meter: Meter) -> float:
+        """Tokens of one step; the first step also warms up, so the second one sets the speed."""
+        began, before = 0.0, 0
+        for step in range(2):
+            began, before = time.monotonic(), meter.tokens
+            self._gradient(step)
+        tokens = meter.tokens - before
+        meter.settle(tokens / (time.monotonic() - began))
+        return tokens
+
+    def run(self, plan: _Plan, judge: BoundClassification) -> None:
+        """Leaves the best weights in place."""
+        trials = [self._trial(number, rate) for number, rate in enumerate(self.settings.learning_rates[: plan.rates])]
+        self.trail.write("plan", steps=plan.steps, trial=plan.trial, variants=len(trials), batch=self.settings.batch)
+        for trial in trials:
+            self._advance(trial, plan.trial, plan, judge)
+        best = min(trials, key=lambda trial: trial.loss)
+        if plan.trial < plan.steps:
+            self._advance(best, plan.steps, plan, judge)
+        if not best.best:
+            self.trail.write("note", text="no step gave a dev loss that is a number: the weights are those of the backbone")
+        self._place(best.best or self.start)
+        self.trail.write("best", step=best.best_step, loss=best.loss, variant=best.number, learning_rate=best.rate)
+
+    def _trial(self, number: int, rate: float) -> _Trial:
+        return _Trial(number, rate, torch.optim.AdamW(self.weights, lr=rate, weight_decay=0.0), self.start)
+
+    def _advance(self, trial: _Trial, until: int, plan: _Plan, judge: BoundClassification) -> None:
+        self._place(trial.weights)
+        every = max(1, plan.steps // self.settings.evaluations)
+        while trial.step < until and trial.sound:
+            self._step(trial, plan.steps)
+            if trial.step in (until, plan.steps) or (trial.step > plan.trial and (plan.steps - trial.step) % every == 0):
+                self._judge(trial, judge)
+                if trial.waited >= self.settings.patience:
+                    self.trail.write(
+                        "note", text=f"stopped early at step {trial.step} of {plan.steps}: the dev loss no longer falls"
+                    )
+                    break
+        trial.weights = self._copy()
+
+    def _step(self, trial: _Trial, steps: int) -> None:
+        loss = self._gradient(trial.step)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings.clip)
+        trial.sound = math.isfinite(loss) and bool(torch.isfinite(norm))
+        if not trial.sound:
+            self.trail.write("note", text=f"diverged: learning rate {trial.rate:g} at step {trial.step}")
+            return
+        for group in trial.optimizer.param_groups:
+            group["lr"] = trial.rate * self.settings.rate(trial.step, steps)
+        trial.optimizer.step()
+        trial.step += 1
+        spent = self.backbone.spent.forward + self.backbone.spent.backward
+        self.trail.write("step", step=trial.step, of=steps, loss=loss, variant=trial.number, tokens=spent)
+
+    def _gradient(self, step: int) -> float:
+        """Leaves the mean loss's gradient in the weights; part by part, where the batch is long."""
+        index = batch_rows(step, self.settings.batch, self.bound.size, self.seed)
+        for some in self.weights:
+            some.grad = None
+        total = 0.0
+        for part in _parts(index, self.lengths):
+            loss = self.bound.losses(part).sum() / len(index)
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _judge(self, trial: _Trial, judge: BoundClassification) -> None:
+        scores = judge.log_probabilities()[0]
+        assert judge.gold is not None
+        gold = judge.gold.numpy()
+        loss = -float(scores[np.arange(len(gold)), gold].mean())
+        accuracy = float((scores.argmax(1) == gold).mean())
+        self.trail.write("dev", step=trial.step, loss=loss, accuracy=accuracy, variant=trial.number, rows=len(gold))
+        trial.waited += 1
+        if loss < trial.loss:
+            trial.loss, trial.best, trial.best_step, trial.waited = loss, self._copy(), trial.step, 0
+
+    def _copy(self) -> list[torch.Tensor]:
+        return [some.detach().clone() for some in self.weights]
+
+    @torch.no_grad()
+    def _place(self, values: Sequence[torch.Tensor]) -> None:
+        for some, value in zip(self.weights, values, strict=True):
+            some.copy_(value)
+
+
+@dataclass(frozen=True, eq=False)
+class LoraPredictor:
+    """The written prompt over the adapted copy of the backbone. Its scores are trained, so nothing is calibrated."""
+
+    prompt: Prompt
+    task: Classification
+    backbone: HuggingFaceBackbone
+    parameters: int
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * self.parameters
+
+    def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
+        """See `pegbox.task.predictor.Predictor.predict_proba`."""
+        return self.task.predict_proba(self.prompt, self.backbone, rows, Calibration())
+
+
+def _parts(index: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    """The batch in parts of at most _PASS tokens with their padding, rows of near length together."""
+    parts: list[list[int]] = [[]]
+    for row in sorted(index, key=lambda row: lengths[row]):
+        if parts[-1] and (len(parts[-1]) + 1) * lengths[row] > _PASS:
+            parts.append([])
+        parts[-1].append(row)
+    return parts
