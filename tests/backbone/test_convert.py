@@ -6,6 +6,7 @@ import math
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -22,7 +23,7 @@ from pegbox.backbone.weights import load
 from pegbox.errors import BackboneError
 
 
-def write_gguf(path: Path, quantised: bool = False) -> Loaded:
+def write_gguf(path: Path, quantised: bool = False, window: int = 0, scaling: str = "") -> Loaded:
     """The tiny Llama model as a GGUF file, its query and key rows in GGUF's own order. Returns the model."""
     made = tiny(hidden=64, heads=4, kv_heads=2)
     config, tokenizer = made.model.config, made.tokenizer
@@ -35,6 +36,10 @@ def write_gguf(path: Path, quantised: bool = False) -> Loaded:
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_rope_freq_base(10000.0)
+    if window:
+        writer.add_sliding_window(window)
+    if scaling:
+        writer.add_string("llama.rope.scaling.type", scaling)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
@@ -139,6 +144,16 @@ def test_a_gguf_file_is_converted_once_and_its_digest_follows_its_content(
     monkeypatch.setattr(source_module, "convert", None)  # a second conversion would fail
     second = load(str(tmp_path / "copy.gguf"), dtype="bfloat16", device="cpu")
     assert second.digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("setting", "lost"),
+    [({"window": 8}, "its attention window of 8"), ({"scaling": "yarn"}, "the scaling of its rotary positions")],
+)
+def test_a_file_that_transformers_reads_in_part_is_refused(setting: dict[str, Any], lost: str, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m.gguf", **setting)
+    with pytest.raises(BackboneError, match=f"m.gguf, of which Transformers does not read {lost}"):
+        load(str(tmp_path / "m.gguf"), device="cpu")
 
 
 def test_a_conversion_shows_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -41,25 +41,27 @@ def convert(file: Path, folder: Path, origin: str) -> None:
         BackboneError: the file is damaged, or of an architecture that Transformers cannot read from GGUF.
     """
     try:
+        reader = GGUFReader(file)
         with quiet(), contextlib.redirect_stderr(io.StringIO()):  # this reader draws a bar of its own, straight to the screen
-            model, tokenizer = _read(file)
+            model, tokenizer = _read(file, reader)
     except Exception as problem:  # Transformers, gguf and tokenizers raise what comes, down to plain Exception
         raise BackboneError(
             f"{file} cannot be read as a model: {type(problem).__name__}: {problem}",
             "a whole GGUF file of an architecture that Transformers reads (Llama, Qwen2, Qwen3, GPT-2, Gemma, Mistral, ...)",
             "fetch the file again, or give the model's Transformers folder instead",
         ) from problem
+    _check_positions(file, reader, model)
     _save(model, folder)
     tokenizer.save_pretrained(folder)
     (folder / ORIGIN).write_text(json.dumps({"source": origin, "revision": REVISION}), encoding="utf-8")
 
 
-def _read(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def _read(file: Path, reader: GGUFReader) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise TypeError(f"its tokenizer is a {type(tokenizer).__name__}, not a fast one")
-    if _text_split(file) in SPLIT_DIGITS:
+    if _value(reader, "tokenizer.ggml.pre") in SPLIT_DIGITS:
         # Transformers rebuilds this tokenizer without its first step, which cuts every digit off.
         # It shows where blanks stand before a number: "\n\n1" must begin with one token for both line ends.
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -70,10 +72,33 @@ def _read(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     return model, tokenizer
 
 
-def _text_split(file: Path) -> str:
-    """The name of the rule by which the file's tokenizer cuts text before it merges."""
-    field = GGUFReader(file).get_field("tokenizer.ggml.pre")
-    return "" if field is None else str(field.contents())
+def _value(reader: GGUFReader, key: str) -> Any:
+    """One entry of the file's header, None where it is missing."""
+    field = reader.get_field(key)
+    return None if field is None else field.contents()
+
+
+def _check_positions(file: Path, reader: GGUFReader, model: PreTrainedModel) -> None:
+    """Refuse a file whose treatment of positions got lost on the way: its model would run, and be slightly wrong.
+
+    Transformers drops the scaling of rotary positions (Llama 3.1 and later) and, for some families, the attention window.
+    """
+    architecture = _value(reader, "general.architecture")
+    scaled = any(tensor.name == "rope_freqs.weight" for tensor in reader.tensors)
+    scaled |= _value(reader, f"{architecture}.rope.scaling.type") not in (None, "none")
+    rotary: dict[str, Any] = getattr(model.config, "rope_parameters", None) or {}
+    window = _value(reader, f"{architecture}.attention.sliding_window")
+    lost = []
+    if scaled and rotary.get("rope_type", "default") == "default":
+        lost.append("the scaling of its rotary positions")
+    if window and window != getattr(model.config, "sliding_window", None):
+        lost.append(f"its attention window of {window}")
+    if lost:
+        raise BackboneError(
+            f"{file}, of which Transformers does not read {' and '.join(lost)}",
+            "a GGUF file that Transformers reads completely",
+            "give the model's Transformers folder or hub id instead",
+        )
 
 
 def _save(model: PreTrainedModel, folder: Path) -> None:
