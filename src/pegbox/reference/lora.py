@@ -104,26 +104,24 @@ class Lora:
                 f"LoRA for a {type(backbone).__name__}", "a Transformers model", "leave lora out of the comparison"
             )
         try:
-            from peft import LoraConfig, get_peft_model
+            from peft import LoraConfig, inject_adapter_in_model
         except ImportError as error:
             raise BackboneError("LoRA without the package peft", "peft 0.21 or later", "pip install 'pegbox[lora]'") from error
-        modules = self.modules if isinstance(self.modules, str) else list(self.modules)
+        model: Any = copy.deepcopy(backbone.loaded.model)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
-            lora_dropout=0.0,
-            target_modules=modules,
-            task_type="CAUSAL_LM",
-            fan_in_fan_out=False,
+            target_modules=self.modules if isinstance(self.modules, str) else list(self.modules),
+            fan_in_fan_out=any(
+                type(layer).__name__ == "Conv1D" for layer in model.modules()
+            ),  # GPT-2's layers lie the other way
         )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            wrapped: Any = get_peft_model(copy.deepcopy(backbone.loaded.model), config)
-        model = wrapped.get_base_model().eval()  # the layers are changed in place; the rest of the wrapper is not needed
+            model = inject_adapter_in_model(config, model).eval()
         weights = [some for some in model.parameters() if some.requires_grad]
-        with torch.no_grad():
-            for some in weights:
-                some.data = some.data.float()
+        for some in weights:
+            some.data = some.data.float()
         return backbone.with_model(model, f"{backbone.digest}+lora"), weights
 
     def _plan(self, training: _Training, meter: Meter, dev_rows: int) -> _Plan:
@@ -138,7 +136,7 @@ class Lora:
         while rates > 1 and steps / (3 + rates) < self.trial_steps:  # n quarters at first, three quarters later
             rates -= 1
         whole = int(max(1, min(steps * 4 / (3 + rates), self.most_steps)))
-        return _Plan(whole, max(1, whole // 4) if rates > 1 else whole, rates, looked)
+        return _Plan(whole, max(1, whole // 4) if rates > 1 else 0, rates, looked)
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the learning rate in force at a step (0 based)."""
@@ -211,8 +209,7 @@ class _Training:
         for trial in trials:
             self._advance(trial, plan.trial, plan, judge)
         best = min(trials, key=lambda trial: trial.loss)
-        if plan.trial < plan.steps:
-            self._advance(best, plan.steps, plan, judge)
+        self._advance(best, plan.steps, plan, judge)
         if not best.best:
             self.trail.write("note", text="no step gave a dev loss that is a number: the weights are those of the backbone")
         self._place(best.best or self.start)
