@@ -46,6 +46,11 @@ class HuggingFaceBackbone:
         """See `pegbox.backbone.seam.Backbone.bind`."""
         return HuggingFaceBound(prompt, rows, answers, self._engine, self.store, self._speller)
 
+    def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
+        """How many positions each row takes up to the answer, all slots filled."""
+        bound = self.bind(prompt, rows, Choices(("yes", "no")))
+        return [len(codes) for codes in bound.contexts(range(len(rows)))]
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a plain text; what looks like a special token is plain text too."""
         return self._speller.plain([text])[0]

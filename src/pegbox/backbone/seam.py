@@ -115,6 +115,9 @@ class Backbone(Protocol):
     ) -> list[str]:
         """What the model writes where the prompt's answer stands, for each row (temperature 0: the likeliest token each time)."""
 
+    def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
+        """How many positions each row takes up to the answer, all slots filled."""
+
     def encode(self, text: str) -> tuple[int, ...]:
         """The text's token ids. Marks such as ``<|im_end|>`` in it are plain characters."""
 

@@ -320,37 +320,6 @@ def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
     return found
 
 
-def initial_words(backbone: Backbone, task: Classification, prompt: Prompt, train: Rows, count: int, rng: np.random.Generator) -> list[int]:
-    """Token ids to start a slot from: the label words, the prompt's own words, then the commonest tokens of the texts.
-
-    Source: Lester et al. 2021, section 3.2 (class labels, then frequent vocabulary); the order of the labels is chance.
-    """
-    from collections import Counter
-
-    from pegbox.prompt import Text
-
-    words = [words[0] for words in task.words_in(prompt).values()]
-    ids = [token for at in rng.permutation(len(words)) for token in backbone.encode(" " + words[at])]
-    ids += [token for segment in prompt if isinstance(segment, Text) for token in backbone.encode(segment.text.strip())]
-    if len(ids) < count:
-        counts: Counter[int] = Counter()
-        for row in train.fields[:500]:
-            for name in prompt.field_names:
-                counts.update(backbone.encode(" " + row[name]))
-        ids += [token for token, _ in counts.most_common(count)]
-    return (ids * count)[:count]
-
-
 def root_mean_square(vectors: torch.Tensor) -> float:
     """The size of a typical number in an embedding matrix. Shape: [V, H]."""
     return float(vectors.square().mean().sqrt())
-
-
-def open_starts(
-    slots: Mapping[str, int], backbone: Backbone, task: Classification, prompt: Prompt, train: Rows, variants: int, rng: np.random.Generator
-) -> Vectors:
-    """Start vectors of every slot, the same for all variants. Shape: [K, P, H]."""
-    return {
-        name: backbone.embed(initial_words(backbone, task, prompt, train, length, rng)).expand(variants, -1, -1)
-        for name, length in slots.items()
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pegbox.backbone.seam import Backbone
 from pegbox.prompt import Answer, Field, Prompt, Segment, SoftSlot, Text
 
 Place = Literal["after", "first", "both"]
@@ -28,6 +29,24 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
             segments = [SoftSlot(_free("first", taken), length), Text(" "), *segments]
         turns.append(type(turn)(turn.role, tuple(segments)))
     return Prompt(tuple(turns))
+
+
+def words_to_slot(prompt: Prompt, backbone: Backbone) -> Prompt:
+    """The prompt with the words before its first field turned into a soft slot that is filled with their embeddings.
+
+    A slot so filled scores as the words did; tuning goes on from there.
+    """
+    turn = prompt.turns[0]
+    at = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Text) and segment.text.strip()), None)
+    if at is None:
+        return prompt
+    text = turn.segments[at]
+    assert isinstance(text, Text)
+    kept, space = (text.text[:-1], " ") if text.text.endswith(" ") else (text.text, "")
+    ids = backbone.encode(kept)
+    slot = SoftSlot(_free("words", set(prompt.slots)), len(ids), backbone.embed(ids).cpu().numpy())
+    first = type(turn)(turn.role, (*turn.segments[:at], slot, Text(space), *turn.segments[at + 1 :]))
+    return Prompt((first, *prompt.turns[1:]))
 
 
 def _after(segments: list[Segment], slot: SoftSlot) -> list[Segment]:

@@ -8,11 +8,12 @@ import numpy as np
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
-from pegbox.tune.descent import Descent, Parameters, Schedule, Vectors, open_starts, root_mean_square
+from pegbox.tune.descent import Descent, Parameters, Schedule, Vectors, root_mean_square
 from pegbox.tune.place import Place, with_soft_slots
+from pegbox.tune.start import start_vectors
 from pegbox.tune.trail import Trail
 
 
@@ -47,9 +48,7 @@ class Soft:
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         placed = with_soft_slots(prompt, self.place, self.length)
-        slots = {name: s.length for name, s in placed.slots.items() if isinstance(s, SoftSlot) and s.vectors is None}
-        variants = len(self.schedule.learning_rates)
-        starts = open_starts(slots, backbone, task, prompt, train, variants, rng)
+        starts = start_vectors(placed, backbone, task, train, len(self.schedule.learning_rates), rng)
         scale = root_mean_square(backbone.vocabulary()[0])
 
         def make(parameters: Parameters) -> Vectors:

@@ -35,6 +35,7 @@ class Trail:
         self._started = time.monotonic()
         self._kept: dict[str, Any] = {}
         self._old: list[dict[str, Any]] = []
+        self._fresh = True
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             kept = _read_lines(folder / "kept.jsonl")
@@ -46,12 +47,23 @@ class Trail:
         """Appends an event. Values are plain numbers, strings, lists; `seconds` since the start is added."""
         line = {"event": event, "seconds": round(time.monotonic() - self._started, 3), **values}
         if self.folder is not None:
-            if not self.events:  # a run that starts anew, not one that goes on: see `load`
+            if self._fresh:  # a run that starts anew, not one that goes on: see `load`
                 (self.folder / "trail.jsonl").unlink(missing_ok=True)
+                self._fresh = False
             _append(self.folder / "trail.jsonl", line)
         self.events.append(line)
         if self._listen is not None:
             self._listen(line)
+
+    def stage(self, name: str) -> Trail:
+        """A trail of its own for one stage of a composed method; its events are told here too, marked with the stage."""
+        folder = None if self.folder is None else self.folder / name
+        return Trail(folder, lambda line: self._told(name, line))
+
+    def _told(self, stage: str, line: Event) -> None:
+        self.events.append({**line, "stage": stage})
+        if self._listen is not None:
+            self._listen({**line, "stage": stage})
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """All events of one kind, in order."""
@@ -89,7 +101,10 @@ class Trail:
             state = json.loads(saved.metadata()["state"])
         self._started = time.monotonic() - state["seconds"]
         self.events = self._old[: state["events"]]
+        self._fresh = False
         _rewrite(self.folder / "trail.jsonl", self.events)
+        for line in self.events if self._listen is not None else ():
+            self._listen(line)
         return arrays, state["values"]
 
 

@@ -1,0 +1,208 @@
+"""The public verbs: tune, compare, evaluate, load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pegbox.artifact import Tuned, load
+from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.data.read import read
+from pegbox.data.rows import Data, Rows
+from pegbox.data.samples import sample
+from pegbox.data.split import dev_split, few_shot
+from pegbox.data.table import SAMPLE, read_rows
+from pegbox.errors import DataError, RunError, SettingsError
+from pegbox.evaluate.report import Report
+from pegbox.evaluate.scores import Evaluation, evaluate_predictor
+from pegbox.prompt import Prompt, format, parse
+from pegbox.recipe.comparison import Plan, Watch
+from pegbox.recipe.comparison import compare as run_comparison
+from pegbox.recipe.methods import METHODS, method
+from pegbox.recipe.record import record_of
+from pegbox.recipe.run import Job, default_prompt, run
+from pegbox.task.calibration import Method as CalibrationMethod
+from pegbox.task.classification import Classification
+from pegbox.task.predictor import PromptPredictor
+from pegbox.tune.budget import Budget
+from pegbox.tune.trail import Event, Trail
+
+__all__ = ["Report", "Tuned", "compare", "evaluate", "load", "tune"]
+
+DEFAULT_METHODS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
+Words = Mapping[str, str | Sequence[str]]
+
+
+def open_backbone(model: str | HuggingFaceBackbone, dtype: str = "auto", device: str = "auto") -> HuggingFaceBackbone:
+    """The frozen model behind the seam.
+
+    Settings:
+        model: smollm2, tiny, a Transformers folder, a .gguf file, a hub id, or a backbone that is loaded already.
+        dtype: auto, float32, bfloat16 or float16.
+        device: auto, cpu or cuda.
+    """
+    if isinstance(model, HuggingFaceBackbone):
+        return model
+    from pegbox.backbone.weights import load as load_weights
+
+    return HuggingFaceBackbone(load_weights(model, dtype, device))
+
+
+def tune(
+    data: Any,
+    *,
+    method: str = "hybrid",
+    model: str | HuggingFaceBackbone = "smollm2",
+    text: str | None = None,
+    label: str | None = None,
+    dev: Any = None,
+    prompt: str | Prompt | None = None,
+    words: Words | None = None,
+    budget: str | Budget = "5m",
+    seed: int = 0,
+    shots: int | None = None,
+    calibration: CalibrationMethod = "batch",
+    channel: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    folder: str | Path | None = None,
+    watch: Callable[[Event], None] | None = None,
+) -> Tuned:
+    """Tunes a prompt on labelled rows.
+
+    Settings:
+        data: Rows, a file, a DataFrame, a data set, or lists of (text, label); a `Data` stands for its training rows.
+        method: a name from `pegbox methods` that makes a prompt.
+        model: the frozen model.
+        text, label: the columns, where they cannot be guessed.
+        dev: rows to choose on; by default split off the data.
+        prompt: the written prompt, in notation; by default one that names the labels.
+        words: for each label its word or words; by default its own name.
+        budget: ``90s``, ``5m``, ``2Mtokens``.
+        seed: all chance in tuning.
+        shots: take only so many rows of each label.
+        calibration: batch, contextual or none.
+        channel: noisy-channel scoring.
+        settings: the method's settings, by dotted name.
+        folder: where to keep the run, so that it can go on after an interruption.
+        watch: told of each event of the run.
+
+    Raises: DataError, SettingsError, BackboneError; RunError where the folder holds another run.
+    """
+    if METHODS.get(method) is not None and METHODS[method].predictor:
+        raise SettingsError(f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference")
+    given, chosen_on = (data.train, data.dev) if isinstance(data, Data) else (_rows(data, text, label), None)
+    if dev is not None:
+        chosen_on = _rows(dev, text, label)
+    given = given if shots is None else few_shot(given, shots, seed)
+    train, judged = dev_split(given, seed) if chosen_on is None else (given, chosen_on)
+    task, start = task_and_prompt(given, prompt, words, calibration, channel)
+    job = Job(method, start, task, _budget(budget), seed, settings or {})
+    backbone = open_backbone(model, dtype, device)
+    place = None if folder is None else Path(folder)
+    if place is not None:
+        _claim(place, job, backbone, train, judged)
+    outcome = run(job, backbone, train, judged, Trail(place, watch))
+    assert isinstance(outcome.predictor, PromptPredictor)
+    record = record_of(job, outcome, backbone, train, judged)
+    if place is not None:
+        shutil.rmtree(place)
+    return Tuned(outcome.predictor, record, outcome.trail)
+
+
+def compare(
+    data: Any,
+    *,
+    methods: Sequence[str] | None = None,
+    model: str | HuggingFaceBackbone = "smollm2",
+    text: str | None = None,
+    label: str | None = None,
+    prompt: str | Prompt | None = None,
+    words: Words | None = None,
+    budget: str | Budget = "5m",
+    seeds: int = 1,
+    tuning_seeds: int | None = None,
+    shots: int | None = None,
+    calibration: CalibrationMethod = "batch",
+    channel: bool = False,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    folder: str | Path | None = None,
+    watch: Watch | None = None,
+) -> Report:
+    """Compares methods on the same rows, splits, seeds and budget, and scores each once on the test rows.
+
+    Settings:
+        data: what `pegbox.read` returned, or anything that it reads.
+        methods: names from `pegbox methods`; a choice of all kinds by default.
+        budget: what each method may spend for each seed.
+        seeds: how many seeds; `tuning_seeds` may give the methods that use up their budget fewer.
+        settings: methods' settings, by method and dotted name.
+        folder: where finished cells are kept, so that the same call goes on after an interruption.
+        watch: told of each event of each cell.
+        The rest is as in `tune`.
+
+    Raises: DataError, SettingsError, BackboneError.
+    """
+    known = data if isinstance(data, Data) else read(data, text, label)
+    if known.test is None:
+        raise DataError("data without test rows", "a sealed test part for the final scores", "read it with test_size=0.2, or name a test file")
+    train = known.train if shots is None else few_shot(known.train, shots, 0)
+    task, start = task_and_prompt(train, prompt, words, calibration, channel)
+    plan = Plan(tuple(methods or DEFAULT_METHODS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
+    backbone = open_backbone(model, dtype, device)
+    place = None if folder is None else Path(folder)
+    return Report.of(run_comparison(plan, backbone, train, known.test, known.dev, place, watch or (lambda *_: None), known.notes))
+
+
+def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | None = None) -> Evaluation:
+    """Scores a tuned prompt on labelled rows, with 95 % intervals.
+
+    Raises: DataError for unlabelled rows, no rows, or labels that the prompt does not know.
+    """
+    rows = data.open("evaluate") if hasattr(data, "open") and not isinstance(data, Rows) else _rows(data, text, label)
+    return evaluate_predictor(tuned.predictor, rows, tuned.labels)
+
+
+def task_and_prompt(
+    rows: Rows, prompt: str | Prompt | None, words: Words | None, calibration: CalibrationMethod, channel: bool
+) -> tuple[Classification, Prompt]:
+    """The task that the rows describe, and the written prompt to start from; a sample brings its own words and instruction."""
+    known = sample(rows.source.removeprefix(SAMPLE)) if rows.source.startswith(SAMPLE) else None
+    if words is None and known is not None:
+        words = known.words
+    plain = {label: (some,) if isinstance(some, str) else tuple(some) for label, some in (words or {}).items()}
+    task = Classification(rows.label_set(), plain, calibration, channel)
+    if prompt is None:
+        return task, default_prompt(task, None if known is None else known.instruction)
+    return task, parse(prompt) if isinstance(prompt, str) else prompt
+
+
+def _rows(data: Any, text: str | None, label: str | None) -> Rows:
+    return data if isinstance(data, Rows) else read_rows(data, text, label, labelled=True)
+
+
+def _budget(budget: str | Budget) -> Budget:
+    return Budget.parse(budget) if isinstance(budget, str) else budget
+
+
+def _claim(folder: Path, job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows) -> None:
+    """Takes a folder for this run, or finds that it is this run's already. Raises RunError if it is another's."""
+    made = [repr(method(job.method).make()), json.dumps(dict(job.settings), default=str), job.seed, str(job.budget)]
+    known = [*made, format(job.prompt), repr(job.task), backbone.digest, backbone.dtype, train.digest(), dev.digest()]
+    digest = hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    mark = folder / "run.json"
+    if mark.exists():
+        if json.loads(mark.read_text(encoding="utf-8")).get("digest") != digest:
+            raise RunError(f"{folder} holds an unfinished run with other settings or data", "the same run, to go on with", "delete the folder, or choose another")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} is there already and is no run", "a new folder", "choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"digest": digest, "method": job.method}) + "\n", encoding="utf-8")

@@ -1,0 +1,5 @@
+"""`python -m pegbox.cli`, the same as `pegbox`."""
+
+from pegbox.cli.commands import main
+
+main()

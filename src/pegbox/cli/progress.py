@@ -1,0 +1,106 @@
+"""What a person sees while something is being tuned: what runs, the best so far, and what is left. Silent without a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+Event = Mapping[str, Any]
+
+
+class Watcher:
+    """Shows events as they come: one line for each finished cell, and a moving line for the one that runs.
+
+    Settings:
+        console: where to show them; nothing is shown unless it is a terminal.
+        seconds: the budget of each cell, to say what is left; None where it is not one of time.
+        cells: how many cells there will be.
+    """
+
+    def __init__(self, console: Console, seconds: float | None, cells: int = 1) -> None:
+        self._console, self._seconds, self._cells = console, seconds, cells
+        self._done = 0
+        self._began = time.monotonic()
+        self._best = ""
+        self._name = ""
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[best]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._bar = self._progress.add_task("starting", total=None, best="", left="")
+
+    def __enter__(self) -> Watcher:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def cell(self, method: str, seed: int, event: Event) -> None:
+        """An event of one cell of a comparison."""
+        kind = event["event"]
+        name = f"{method} (seed {seed})"
+        if kind == "begin":
+            self._start(name)
+        elif kind == "read":
+            self._finish(f"{name}: done before")
+        elif kind == "test":
+            self._progress.update(self._bar, description=f"{self._counted()} {name}: {event['rows']} test rows", total=None)
+        elif kind == "end":
+            took = time.monotonic() - self._began
+            self._finish(f"{name}: {100 * event['accuracy']:.1f} % on test, {took:.0f} s")
+        else:
+            self.event(event)
+
+    def run(self, name: str) -> None:
+        """A single run begins."""
+        self._start(name)
+
+    def event(self, event: Event) -> None:
+        """An event of the run that is on."""
+        kind = event["event"]
+        if kind == "step":
+            self._progress.update(self._bar, total=event.get("of"), completed=event["step"])
+        elif kind == "dev" and event.get("accuracy") is not None:
+            self._show_best(f"dev {100 * event['accuracy']:.1f} %, loss {event['loss']:.3f}")
+        elif kind == "candidate" and event.get("kept"):
+            self._show_best(f"best candidate {event['score']:.3f} on {event.get('rows', '?')} rows")
+        elif kind == "stage":
+            self._progress.update(self._bar, description=f"{self._counted()} {self._name}: {event['method']}", total=None)
+        elif kind == "note":
+            self._say(f"  {event['text']}")
+        self._progress.update(self._bar, left=self._left())
+
+    def _start(self, name: str) -> None:
+        self._began, self._name, self._best = time.monotonic(), name, ""
+        self._progress.reset(self._bar, total=None, description=f"{self._counted()} {name}", best="", left=self._left())
+
+    def _finish(self, line: str) -> None:
+        self._done += 1
+        self._say(f"[{self._done}/{self._cells}] {line}")
+
+    def _show_best(self, text: str) -> None:
+        self._progress.update(self._bar, best=text)
+
+    def _counted(self) -> str:
+        return f"[{self._done + 1}/{self._cells}]".replace("[", r"\[") if self._cells > 1 else ""
+
+    def _left(self) -> str:
+        if self._seconds is None:
+            return ""
+        return f"{max(0.0, self._seconds - (time.monotonic() - self._began)):.0f} s left"
+
+    def _say(self, line: str) -> None:
+        if self._console.is_terminal:
+            self._progress.console.print(line, markup=False, highlight=False)

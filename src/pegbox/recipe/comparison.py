@@ -1,0 +1,233 @@
+"""A comparison: every method on the same rows, splits, seeds and budget, then once on the test rows.
+
+Each (method, seed) is a cell in a folder of its own, named by a digest of everything that could change its result. A cell that is
+done is read; one that was interrupted goes on from its trail; the rest is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pegbox.artifact import Tuned
+from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.data.rows import Rows, Sealed
+from pegbox.data.split import dev_split
+from pegbox.errors import SettingsError
+from pegbox.evaluate.record import Cell, Comparison, Cost
+from pegbox.prompt import Prompt, format
+from pegbox.recipe.methods import METHODS, method
+from pegbox.recipe.record import record_of
+from pegbox.recipe.run import Job, Outcome, run
+from pegbox.recipe.settings import with_settings
+from pegbox.task.classification import Classification
+from pegbox.task.predictor import Predictor, PromptPredictor
+from pegbox.tune.budget import Budget
+from pegbox.tune.trail import Event, Trail
+
+Watch = Callable[[str, int, Event], None]
+"""Told of what happens: method, seed, event."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared, and on what terms.
+
+    Settings:
+        methods: names in the registry, in the table's order.
+        prompt: the written prompt that all of them start from.
+        task: labels, words and calibration, one for all.
+        budget: what each method may spend for each seed.
+        seeds: how many seeds: each has its own dev split (where no dev rows are given), starts and batches.
+        tuning_seeds: how many of these the methods that use up their budget get; None: all.
+        settings: changes to methods' settings, by method and dotted name.
+    """
+
+    methods: tuple[str, ...]
+    prompt: Prompt
+    task: Classification
+    budget: Budget
+    seeds: int = 1
+    tuning_seeds: int | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.methods or len(set(self.methods)) != len(self.methods):
+            raise SettingsError(f"methods {', '.join(self.methods) or 'none'}", "different methods, at least one", "name each once")
+        if self.seeds < 1 or (self.tuning_seeds is not None and self.tuning_seeds < 1):
+            raise SettingsError(f"{self.seeds} seeds ({self.tuning_seeds} for tuning)", "at least 1", "say --seeds 3")
+        for name in self.methods:
+            with_settings(method(name).make(), self.settings.get(name, {}))  # complains now, not after an hour
+        if unknown := sorted(set(self.settings) - set(self.methods)):
+            raise SettingsError(f"settings for {unknown[0]!r}", f"one of the methods compared: {', '.join(self.methods)}", "add the method")
+
+    def cells(self) -> list[tuple[str, int]]:
+        """Every (method, seed), the quick methods' first."""
+        order = sorted(self.methods, key=lambda name: METHODS[name].spends)
+        many = self.seeds if self.tuning_seeds is None else min(self.seeds, self.tuning_seeds)
+        return [(name, seed) for name in order for seed in range(many if METHODS[name].spends else self.seeds)]
+
+
+def compare(
+    plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Sealed, dev: Rows | None, folder: Path | None, watch: Watch, notes: Sequence[str]
+) -> Comparison:
+    """Runs every cell that is not done yet, and puts all of them together."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="pegbox-") as scratch:
+        place = folder or Path(scratch)
+        place.mkdir(parents=True, exist_ok=True)
+        cells = [_cell(plan, backbone, name, seed, train, test, dev, place, watch) for name, seed in plan.cells()]
+    order = {name: at for at, name in enumerate(plan.methods)}
+    rows = test.open("the report's texts and labels")
+    settings = {
+        **_settings(plan, backbone, train, test, dev),
+        "wall_seconds": round(time.monotonic() - began, 1),
+        "test_openings": [asdict(opening) for opening in test.openings],
+    }
+    return Comparison(
+        labels=plan.task.labels,
+        texts=tuple(" | ".join(row[name] for name in plan.prompt.field_names) for row in rows),
+        gold=plan.task.gold(rows),
+        numbers=rows.numbers,
+        cells=tuple(sorted(cells, key=lambda cell: (order[cell.method], cell.seed))),
+        settings=settings,
+        notes=tuple(notes),
+    )
+
+
+def _cell(
+    plan: Plan, backbone: HuggingFaceBackbone, name: str, seed: int, train: Rows, test: Sealed, dev: Rows | None, place: Path, watch: Watch
+) -> Cell:
+    own = place / "cells" / f"{name}-{seed}-{_digest(plan, backbone, name, seed, train, test, dev)[:10]}"
+    if (own / "cell.json").exists():
+        watch(name, seed, {"event": "read", "folder": str(own)})
+        return _read_cell(own)
+    tune_rows, dev_rows = dev_split(train, seed) if dev is None else (train, dev)
+    watch(name, seed, {"event": "begin", "train": len(tune_rows), "dev": len(dev_rows)})
+    job = Job(name, plan.prompt, plan.task, plan.budget, seed, plan.settings.get(name, {}))
+    outcome = run(job, backbone, tune_rows, dev_rows, Trail(own, lambda event: watch(name, seed, event)))
+    watch(name, seed, {"event": "test", "rows": len(test), "dev_accuracy": outcome.dev_accuracy})
+    rows = test.open(f"final scores of {name}, seed {seed}")
+    probabilities = outcome.predictor.predict_proba(rows)
+    nbytes = outcome.predictor.nbytes
+    if isinstance(outcome.predictor, PromptPredictor):
+        opening = {"rows_digest": rows.digest(), "rows": len(rows), "source": rows.source, "reason": "compare", "opening": 1}
+        record = record_of(job, outcome, backbone, tune_rows, dev_rows) | {"evaluations": [opening]}
+        saved = Tuned(outcome.predictor, record, outcome.trail).save(own / "prompt")
+        nbytes = sum(file.stat().st_size for file in saved.iterdir() if file.name != "trail.jsonl")
+    single, batched = predict_speed(outcome.predictor, rows)
+    cost = Cost(
+        trained_parameters=outcome.predictor.parameters,
+        artifact_bytes=nbytes,
+        tokens_forward=outcome.tokens_forward,
+        tokens_backward=outcome.tokens_backward,
+        tune_seconds=outcome.seconds,
+        predict_ms_1=single,
+        predict_ms_32=batched,
+        extra_tokens=extra_tokens(outcome.predictor, backbone, rows),
+        peak_memory_bytes=outcome.peak_memory,
+    )
+    prompt = outcome.predictor.prompt
+    cell = Cell(
+        method=name,
+        kind=METHODS[name].kind,
+        seed=seed,
+        probabilities=probabilities,
+        dev_accuracy=outcome.dev_accuracy,
+        cost=cost,
+        prompt="" if prompt is None else format(prompt),
+        readable=prompt is not None and prompt.readable and not METHODS[name].predictor,
+        nearest=outcome.nearest,
+        trail=outcome.trail,
+        notes=outcome.notes,
+    )
+    _write_cell(own, cell)
+    watch(name, seed, {"event": "end", "accuracy": float((probabilities.argmax(1) == plan.task.gold(rows)).mean())})
+    return cell
+
+
+def predict_speed(predictor: Predictor, rows: Rows) -> tuple[float, float]:
+    """Milliseconds a row, in batches of 1 and of 32: medians of a few tries after one that is not counted."""
+    speeds = []
+    for size, tries in ((1, 7), (32, 3)):
+        batch = rows.take([at % len(rows) for at in range(size)])
+        clocks = []
+        for _ in range(tries + 1):
+            began = time.perf_counter()
+            predictor.predict_proba(batch)
+            clocks.append((time.perf_counter() - began) * 1000 / size)
+        speeds.append(float(np.median(clocks[1:])))
+    return speeds[0], speeds[1]
+
+
+def extra_tokens(predictor: Predictor, backbone: HuggingFaceBackbone, rows: Rows) -> float | None:
+    """Positions a request has beyond the user's own text, on average; None where no prompt is sent."""
+    if not isinstance(predictor, PromptPredictor):
+        return None
+    some = rows.take(range(min(32, len(rows))))
+    whole = predictor.backbone.context_lengths(predictor.prompt, some)
+    own = [sum(len(backbone.encode(" " + row[name])) for name in predictor.prompt.field_names) for row in some]
+    return float(np.mean(np.array(whole) - np.array(own)))
+
+
+def _digest(
+    plan: Plan, backbone: HuggingFaceBackbone, name: str, seed: int, train: Rows, test: Sealed, dev: Rows | None
+) -> str:
+    """Everything that could change the cell's result."""
+    made = with_settings(method(name).make(), plan.settings.get(name, {}))
+    known = [repr(made), seed, str(plan.budget), format(plan.prompt), repr(plan.task), backbone.digest, backbone.dtype]
+    known += [train.digest(), test.digest(), None if dev is None else dev.digest()]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _settings(plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:
+    from pegbox.recipe.record import versions
+
+    return {
+        "model": backbone.name,
+        "model_digest": backbone.digest,
+        "dtype": backbone.dtype,
+        "device": backbone.device,
+        "prompt": format(plan.prompt),
+        "words": {label: list(words) for label, words in plan.task.words.items()},
+        "calibration": plan.task.calibration,
+        "channel": plan.task.channel,
+        "budget": str(plan.budget),
+        "seeds": plan.seeds,
+        "tuning_seeds": plan.tuning_seeds or plan.seeds,
+        "train_rows": len(train),
+        "dev_rows": "split off the training rows for each seed" if dev is None else len(dev),
+        "test_rows": len(test),
+        "train_digest": train.digest(),
+        "test_digest": test.digest(),
+        "versions": versions(),
+    }
+
+
+def _write_cell(folder: Path, cell: Cell) -> None:
+    content = asdict(replace(cell, probabilities=np.zeros((0, 0), np.float32), trail=()))
+    content.pop("probabilities")
+    np.save(folder / "probabilities.npy", cell.probabilities, allow_pickle=False)
+    (folder / "events.json").write_text(json.dumps(list(cell.trail)), encoding="utf-8")
+    made = folder / "cell.tmp"
+    made.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(made, folder / "cell.json")  # last, and in one go: a cell with this file is whole
+
+
+def _read_cell(folder: Path) -> Cell:
+    content = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+    content["probabilities"] = np.load(folder / "probabilities.npy", allow_pickle=False)
+    content["trail"] = tuple(json.loads((folder / "events.json").read_text(encoding="utf-8")))
+    content["cost"] = Cost(**content["cost"])
+    content["nearest"] = {name: tuple(tuple(word) for word in words) for name, words in content["nearest"].items()}
+    content["notes"] = tuple(content["notes"])
+    return Cell(**content)

@@ -1,0 +1,163 @@
+"""The registry: every method by its name, one line each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pegbox.errors import SettingsError
+
+Kind = Literal["reference", "hard", "soft", "hybrid"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that can be asked for by name.
+
+    Settings:
+        name: as in tables and on the command line.
+        kind: reference, hard, soft or hybrid.
+        summary: one line.
+        make: the method with its default settings: a `Tuner`, or a `Reference` where `predictor` is set.
+        spends: whether it uses up its budget; the others are quick, and take more seeds in their stride.
+        predictor: it returns no prompt but something else that predicts.
+    """
+
+    name: str
+    kind: Kind
+    summary: str
+    make: Callable[[], Any]
+    spends: bool = True
+    predictor: bool = False
+
+
+# The methods are imported where they are made, so that listing them takes no torch.
+
+
+def _majority() -> Any:
+    from pegbox.reference.majority import Majority
+
+    return Majority()
+
+
+def _tfidf() -> Any:
+    from pegbox.reference.tfidf import TfIdf
+
+    return TfIdf()
+
+
+def _zero_shot() -> Any:
+    from pegbox.tune.zero_shot import ZeroShot
+
+    return ZeroShot()
+
+
+def _few_shot() -> Any:
+    from pegbox.tune.few_shot import FewShot
+
+    return FewShot()
+
+
+def _nearest() -> Any:
+    from pegbox.reference.nearest import NearestExamples
+
+    return NearestExamples()
+
+
+def _mmr() -> Any:
+    from pegbox.reference.nearest import NearestExamples
+
+    return NearestExamples(choose="mmr")
+
+
+def _probe() -> Any:
+    from pegbox.reference.probe import Probe
+
+    return Probe()
+
+
+def _lora() -> Any:
+    from pegbox.reference.lora import Lora
+
+    return Lora()
+
+
+def _search() -> Any:
+    from pegbox.tune.search import Search
+
+    return Search()
+
+
+def _tokens() -> Any:
+    from pegbox.tune.tokens import Tokens
+
+    return Tokens()
+
+
+def _soft() -> Any:
+    from pegbox.tune.soft import Soft
+
+    return Soft()
+
+
+def _soft_first() -> Any:
+    from pegbox.tune.soft import Soft
+
+    return Soft(place="first", length=20)
+
+
+def _residual() -> Any:
+    from pegbox.tune.residual import Residual
+
+    return Residual()
+
+
+def _hybrid() -> Any:
+    from pegbox.tune.search import Search
+    from pegbox.tune.soft import Soft
+    from pegbox.tune.then import Then
+
+    return Then(Search(), Soft(length=8))
+
+
+def _soft_from_hard() -> Any:
+    from pegbox.tune.place import words_to_slot
+    from pegbox.tune.search import Search
+    from pegbox.tune.soft import Soft
+    from pegbox.tune.then import Then
+
+    return Then(Search(), Soft(place="first"), between=words_to_slot)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("majority", "reference", "the commonest label, always", _majority, spends=False, predictor=True),
+        Method("tfidf", "reference", "logistic regression on word counts, without the model", _tfidf, spends=False, predictor=True),
+        Method("zero-shot", "reference", "the written prompt as it is", _zero_shot, spends=False),
+        Method("few-shot", "reference", "the written prompt with examples drawn from the training rows", _few_shot),
+        Method("few-shot-nearest", "reference", "for each text the training rows nearest to it as examples", _nearest, predictor=True),
+        Method("few-shot-mmr", "reference", "the same, near but unlike each other", _mmr, predictor=True),
+        Method("probe", "reference", "logistic regression on the frozen model's features", _probe, spends=False, predictor=True),
+        Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True),
+        Method("search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search),
+        Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
+        Method("soft", "soft", "learned vectors after the text", _soft),
+        Method("soft-first", "soft", "learned vectors before everything else", _soft_first),
+        Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
+        Method("hybrid", "hybrid", "words searched first, then learned vectors after the text around the winning words", _hybrid),
+        Method("soft-from-hard", "hybrid", "words searched first, then turned into vectors and learned on", _soft_from_hard),
+    )
+}
+
+
+def method(name: str) -> Method:
+    """The method of this name. Raises SettingsError that names the nearest known one."""
+    if name in METHODS:
+        return METHODS[name]
+    near = difflib.get_close_matches(name, METHODS, 1)
+    raise SettingsError(
+        f"no method {name!r}", f"one of {', '.join(METHODS)}", f"did you mean {near[0]!r}?" if near else "see `pegbox methods`"
+    )

@@ -1,0 +1,61 @@
+"""One method after another: what the first returns, the second goes on from. This is all that a hybrid needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pegbox.backbone.seam import Backbone
+from pegbox.data.rows import Rows
+from pegbox.errors import SettingsError
+from pegbox.prompt import Prompt
+from pegbox.task.classification import Classification
+from pegbox.tune.budget import Budget
+from pegbox.tune.trail import Trail
+from pegbox.tune.tuner import Tuner
+
+
+@dataclass(frozen=True)
+class Then:
+    """Tunes with one method, then with another, on one budget.
+
+    Settings:
+        first: for example a search for words.
+        second: for example soft slots around the words that were found.
+        share: the first method's share of the budget.
+        between: what is done to the prompt in between, if anything.
+    """
+
+    first: Tuner
+    second: Tuner
+    share: float = 0.4
+    between: Callable[[Prompt, Backbone], Prompt] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise SettingsError(f"a share of {self.share}", "between 0 and 1", "give both methods some of the budget")
+
+    def tune(
+        self,
+        prompt: Prompt,
+        task: Classification,
+        backbone: Backbone,
+        train: Rows,
+        dev: Rows,
+        *,
+        budget: Budget,
+        rng: np.random.Generator,
+        trail: Trail,
+    ) -> Prompt:
+        """See `pegbox.tune.tuner.Tuner.tune`."""
+        chances = [np.random.default_rng(int(rng.integers(2**31))) for _ in range(2)]
+        trail.write("stage", name="first", method=type(self.first).__name__)
+        found = self.first.tune(
+            prompt, task, backbone, train, dev, budget=budget.share(self.share), rng=chances[0], trail=trail.stage("first")
+        )
+        start = found if self.between is None else self.between(found, backbone)
+        trail.write("stage", name="second", method=type(self.second).__name__)
+        rest = budget.share(1 - self.share)
+        return self.second.tune(start, task, backbone, train, dev, budget=rest, rng=chances[1], trail=trail.stage("second"))
