@@ -1,0 +1,186 @@
+"""Soft prompts against PEFT's prompt tuning: the same model, rows, steps, batch, optimiser, sweep and seeds.
+
+    .venv/bin/python bench/soft_vs_peft.py [--steps 100] [--seeds 3] [--out bench/soft_vs_peft.json]
+
+Question types (sample:questions), 1,000 training rows of which 200 choose, all other rows as test. Both get 20 vectors that
+start from text, AdamW with warm-up and cosine decay, and three learning rates tried on seed 0 for half the steps; the one with the
+best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its documentation shows (the loss on
+the answer's tokens over the whole vocabulary, right padding); it is scored on the label words, which is kinder to it than
+generating. pegbox is run with its defaults but for the number of vectors, steps and rates. Zero-shot and tf-idf come
+along, on the same rows. Every figure is accuracy on the test rows; the step count, not the time, is what is equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pegbox.api import open_backbone, task_and_prompt
+from pegbox.backbone.source import materialise, resolve
+from pegbox.data import dev_split, split
+from pegbox.data.samples import load_sample
+from pegbox.recipe.run import Job, run
+from pegbox.tune.budget import Budget
+from pegbox.tune.descent import batch_rows
+from pegbox.tune.trail import Trail
+
+VECTORS, BATCH = 20, 16
+OURS, THEIRS = (0.03, 0.1, 0.3), (3e-3, 1e-2, 3e-2)  # ours are in units of the embeddings' size (0.13), theirs are raw
+
+
+def parts(seed: int) -> tuple[Any, Any, Any]:
+    """800 rows to learn from, 200 to choose on, and the other rows."""
+    rest, chosen = split(load_sample("questions"), 1000, 0)
+    train, dev = dev_split(chosen, seed)
+    return train, dev, rest
+
+
+def ours(backbone: Any, method: str, seed: int, steps: int, rates: tuple[float, ...], budget: Budget) -> dict[str, Any]:
+    """One run of pegbox."""
+    train, dev, test = parts(seed)
+    task, prompt = task_and_prompt(train, None, None, "batch", False)
+    settings: dict[str, Any] = {}
+    if method == "soft":
+        settings = {"length": VECTORS, "schedule.steps": steps, "schedule.learning_rates": rates, "schedule.batch": BATCH}
+    trail = Trail(None)
+    began = time.monotonic()
+    outcome = run(Job(method, prompt, task, budget, seed, settings), backbone, train, dev, trail)
+    took = time.monotonic() - began
+    accuracy = float((outcome.predictor.predict_proba(test).argmax(1) == task.gold(test)).mean())
+    best = trail.of("best")
+    return {"method": method, "seed": seed, "accuracy": accuracy, "seconds": took, "best": best[-1] if best else None, "rates": rates}
+
+
+def theirs(seed: int, steps: int, rate: float, backbone: Any, score_test: bool) -> dict[str, Any]:
+    """One run of PEFT's prompt tuning."""
+    from peft import PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    train, dev, test = parts(seed)
+    task, _ = task_and_prompt(train, None, None, "batch", False)
+    folder = str(materialise(resolve("smollm2")))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    words = {label: " " + some[0] for label, some in task.words.items()}
+    instruction = f"Classify the text as {', '.join(word.strip() for word in words.values())}."
+    config = PromptTuningConfig(
+        task_type=TaskType.CAUSAL_LM,
+        prompt_tuning_init=PromptTuningInit.TEXT,
+        prompt_tuning_init_text=instruction,
+        num_virtual_tokens=VECTORS,
+        tokenizer_name_or_path=folder,
+    )
+    torch.manual_seed(seed)
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=backbone.loaded.model.dtype)
+    model = get_peft_model(base, config)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0)
+    rise = max(1, round(0.06 * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: (s + 1) / rise if s < rise else 0.5 * (1 + math.cos(math.pi * (s - rise) / max(1, steps - rise)))
+    )
+    began = time.monotonic()
+    best, kept = math.inf, trained[0].detach().clone()
+    for step in range(steps):
+        rows = train.take(batch_rows(step, BATCH, len(train), seed))
+        loss = model(**padded(tokenizer, [(t, words[a]) for t, a in zip(rows.column(), rows.answers(), strict=True)])).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+        if (step + 1) % max(1, steps // 6) == 0 or step + 1 == steps:
+            found = float(-label_scores(model, tokenizer, dev, words)[np.arange(len(dev)), task.gold(dev)].mean())
+            if found < best:
+                best, kept = found, trained[0].detach().clone()
+    took = time.monotonic() - began
+    result = {"method": "peft", "seed": seed, "rate": rate, "dev_loss": best, "seconds": took}
+    if score_test:
+        with torch.no_grad():
+            trained[0].copy_(kept)
+        result["accuracy"] = float((label_scores(model, tokenizer, test, words).argmax(1) == task.gold(test)).mean())
+    return result
+
+
+def padded(tokenizer: Any, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+    """A right-padded batch; only the answers' tokens are learned."""
+    prompts = [tokenizer(f"Text: {text}\nLabel:")["input_ids"] for text, _ in pairs]
+    answers = [tokenizer(answer)["input_ids"] for _, answer in pairs]
+    width = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
+    ids = torch.full((len(pairs), width), tokenizer.eos_token_id)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for row, (p, a) in enumerate(zip(prompts, answers, strict=True)):
+        ids[row, : len(p) + len(a)] = torch.tensor(p + a)
+        mask[row, : len(p) + len(a)] = 1
+        labels[row, len(p) : len(p) + len(a)] = torch.tensor(a)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+@torch.no_grad()
+def label_scores(model: Any, tokenizer: Any, rows: Any, words: dict[str, str]) -> np.ndarray:
+    """Log-probabilities of the label words' first tokens, which all differ here. Shape: [B, C]."""
+    first = [tokenizer(word)["input_ids"][0] for word in words.values()]
+    assert len(set(first)) == len(first)
+    texts = rows.column()
+    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+    found = np.zeros((len(texts), len(first)), dtype=np.float32)
+    for start in range(0, len(order), 32):
+        at = order[start : start + 32]
+        batch = padded(tokenizer, [(texts[n], "") for n in at])
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        last = VECTORS + batch["attention_mask"].sum(1) - 1
+        chosen = logits[torch.arange(len(at)), last][:, first].float().log_softmax(-1)
+        found[at] = chosen.numpy()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--hybrid-budget", default="90s")
+    parser.add_argument("--skip", default="", help="comma-separated parts to leave out: references, soft, hybrid, peft")
+    parser.add_argument("--out", type=Path, default=Path("bench/soft_vs_peft.json"))
+    chosen = parser.parse_args()
+    skip = chosen.skip.split(",")
+    backbone = open_backbone("smollm2")
+    results: list[dict[str, Any]] = []
+    unlimited = Budget(tokens=10**12)
+
+    def keep(result: dict[str, Any]) -> dict[str, Any]:
+        results.append(result)
+        print(json.dumps(result), flush=True)
+        chosen.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        return result
+
+    for seed in range(chosen.seeds):
+        if "references" not in skip:
+            for method in ("zero-shot", "tfidf"):
+                keep(ours(backbone, method, seed, 0, (), Budget.parse("60s")))
+    if "soft" not in skip:
+        swept = keep(ours(backbone, "soft", 0, chosen.steps // 2, OURS, unlimited) | {"sweep": True})
+        rate = OURS[swept["best"]["variant"]]
+        for seed in range(chosen.seeds):
+            keep(ours(backbone, "soft", seed, chosen.steps, (rate,), unlimited))
+    if "hybrid" not in skip:
+        for seed in range(chosen.seeds):
+            keep(ours(backbone, "hybrid", seed, 0, (), Budget.parse(chosen.hybrid_budget)))
+    if "peft" not in skip:
+        sweep = [keep(theirs(0, chosen.steps // 2, rate, backbone, False)) for rate in THEIRS]
+        rate = min(sweep, key=lambda found: found["dev_loss"])["rate"]
+        for seed in range(chosen.seeds):
+            keep(theirs(seed, chosen.steps, rate, backbone, True))
+    for method in dict.fromkeys(r["method"] for r in results):
+        scores = [100 * r["accuracy"] for r in results if r["method"] == method and "accuracy" in r and not r.get("sweep")]
+        if scores:
+            print(f"{method:10} {np.mean(scores):5.1f} % (seeds: {', '.join(f'{s:.1f}' for s in scores)})")
+
+
+if __name__ == "__main__":
+    main()
