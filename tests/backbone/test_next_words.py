@@ -32,6 +32,7 @@ def test_next_words_agree_with_the_scores_of_single_token_answers(backbone: Hugg
     bound = backbone.bind(parse("Say: {text}\\nIt is[answer]"), ROWS, Choices(("x", "y")))
     words = bound.next_words([0, 1, 2])[:, [ord("x"), ord("y")]]
     assert torch.allclose(words.log_softmax(-1), bound.score([0, 1, 2])[0], atol=1e-4)
+    assert torch.allclose(bound.next_words([0, 1, 2], [ord("x"), ord("y")]), bound.score([0, 1, 2])[0], atol=1e-4)
 
 
 def test_next_words_of_no_rows_are_refused(backbone: HuggingFaceBackbone) -> None:

@@ -109,13 +109,13 @@ class HuggingFaceBound:
         return self._read_choices(rows, trunks, len(index), now)
 
     @torch.no_grad()
-    def next_words(self, index: Sequence[int]) -> torch.Tensor:
+    def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.next_words`."""
         if not len(index):
             raise PromptError("no rows to read", "at least one row", "check the index")
         now = variants({}, self.prompt, self.numbers, len(index), self._engine)
         states = self._hidden(self._rows(index, now, ((),)), now)
-        return self._engine.logits(torch.stack([row[0] for row in states])).log_softmax(-1)
+        return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
 
     def _rows(self, index: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[_Row]:
         """The rows of a pass: for each variant each row asked about, followed by each of the answers' trunks."""

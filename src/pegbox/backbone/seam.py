@@ -83,10 +83,14 @@ class Bound(Protocol):
         Raises: PromptError when a slot is neither filled nor live.
         """
 
-    def next_words(self, index: Sequence[int]) -> torch.Tensor:
-        """Log-probabilities of every token where the answer begins; all slots are filled.
+    def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
+        """Log-probabilities of tokens where the answer begins; all slots are filled.
 
-        Shape: [B, V], float32: ask for a few dozen rows at a time.
+        Settings:
+            index: positions of the B rows asked about; without `tokens` ask for a few dozen at a time.
+            tokens: which tokens; the probabilities add up to 1 over these. None: the whole vocabulary.
+
+        Shape: [B, V] or [B, number of tokens], float32.
         """
 
 
