@@ -51,7 +51,9 @@ class Front:
 class HuggingFaceBound:
     """See `pegbox.backbone.seam.Bound`."""
 
-    def __init__(self, prompt: Prompt, rows: Rows, answers: Answers, engine: Engine, store: PrefixStore, speller: Speller) -> None:
+    def __init__(
+        self, prompt: Prompt, rows: Rows, answers: Answers, engine: Engine, store: PrefixStore, speller: Speller
+    ) -> None:
         if not len(rows):
             raise PromptError("no rows to bind", "at least one row", "check the data")
         self.prompt = prompt
@@ -80,16 +82,16 @@ class HuggingFaceBound:
             self._reach = max((len(path) for path in self.trie.trunks()), default=0)
             return
         if len(answers.texts) != len(self._layouts):
-            raise PromptError(f"{len(answers.texts)} targets for {len(self._layouts)} rows", "one for each row", "check the rows")
+            raise PromptError(
+                f"{len(answers.texts)} targets for {len(self._layouts)} rows", "one for each row", "check the rows"
+            )
         self.targets = speller.plain([space + text for text in answers.texts])
         if empty := [at for at, ids in enumerate(self.targets) if not ids]:
             raise PromptError(f"an empty target for row {empty[0] + 1}", "at least one token", "drop the row")
         self._reach = max(len(ids) for ids in self.targets) - 1
 
     def _cut(self, context: int) -> None:
-        lengths = {
-            name: slot.length if isinstance(slot, SoftSlot) else HARD_ROOM for name, slot in self.prompt.slots.items()
-        }
+        lengths = {name: slot.length if isinstance(slot, SoftSlot) else HARD_ROOM for name, slot in self.prompt.slots.items()}
         cut = []
         for at, layout in enumerate(self._layouts):
             self._layouts[at], was_cut = cut_to(layout, self._own_pieces, context - self._reach, lengths, self._source)
@@ -176,7 +178,9 @@ class HuggingFaceBound:
                 codes.extend(code(self.numbers[piece.name], p) for p in range(slot.length))
             else:
                 raise PromptError(
-                    f"slot {piece.name!r} is open", "every slot filled or live", f"tune the prompt, or fill {piece.name!r} first"
+                    f"slot {piece.name!r} is open",
+                    "every slot filled or live",
+                    f"tune the prompt, or fill {piece.name!r} first",
                 )
         return tuple(codes)
 

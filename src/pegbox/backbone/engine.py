@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from transformers import DynamicCache
 
+from pegbox.backbone import attention
 from pegbox.backbone.prefix_store import Block, KeysValues
 from pegbox.backbone.seam import Spent
 from pegbox.errors import BackboneError
@@ -31,6 +32,7 @@ class Engine:
     """
 
     def __init__(self, model: Any, spent: Spent) -> None:
+        attention.use(model)
         self.model = model
         self.body = model.base_model
         self.spent = spent
@@ -94,14 +96,16 @@ class Engine:
         if padded:
             kept = torch.arange(before, device=self.device)[None] >= before - starts
             mask = torch.cat([kept, steps < sizes], dim=1).long()
-        found = self.body(
-            inputs_embeds=embeds.to(self.dtype),
-            attention_mask=mask,
-            position_ids=starts + torch.minimum(steps, sizes - 1),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            return_dict=True,
-        )
+        moving = any(run.keys.requires_grad for head in heads for run in head)
+        with attention.frozen_past(0 if moving else before):
+            found = self.body(
+                inputs_embeds=embeds.to(self.dtype),
+                attention_mask=mask,
+                position_ids=starts + torch.minimum(steps, sizes - 1),
+                past_key_values=cache,
+                use_cache=cache is not None,
+                return_dict=True,
+            )
         count = sum(lengths)
         self.spent.forward += count
         if found.last_hidden_state.requires_grad:

@@ -109,13 +109,24 @@ class HuggingFaceBackbone:
 
     @torch.no_grad()
     def generate(
-        self, prompt: Prompt, rows: Rows, *, max_tokens: int = 64, stop: Sequence[str] = (), temperature: float = 0.0, seed: int = 0
+        self,
+        prompt: Prompt,
+        rows: Rows,
+        *,
+        max_tokens: int = 64,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> list[str]:
         """See `pegbox.backbone.seam.Backbone.generate`. The stop strings are cut off."""
         bound = self.bind(prompt, rows, Choices(("yes", "no")))
         model: Any = self._engine.model
         tokenizer = self._speller.tokenizer
-        ends = {tokenizer.eos_token_id, *_listed(model.generation_config.eos_token_id), bound.end_token if prompt.is_chat else None}
+        ends = {
+            tokenizer.eos_token_id,
+            *_listed(model.generation_config.eos_token_id),
+            bound.end_token if prompt.is_chat else None,
+        }
         config = GenerationConfig(
             max_new_tokens=max_tokens,
             do_sample=temperature > 0,

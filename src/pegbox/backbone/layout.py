@@ -136,7 +136,9 @@ def _end(after: str, speller: Speller) -> int:
 def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
     """What the chat template writes before, between and after the turns' contents."""
     if not getattr(speller.tokenizer, "chat_template", None):
-        raise BackboneError("chat turns for a model without a chat template", "a plain prompt", "drop [system], [user] and [assistant]")
+        raise BackboneError(
+            "chat turns for a model without a chat template", "a plain prompt", "drop [system], [user] and [assistant]"
+        )
     # private-use characters: no template writes them, and trimming leaves them alone
     marks = [f"\ue000{number}\ue001" for number in range(len(prompt.turns))]
     turns = [{"role": turn.role, "content": mark} for turn, mark in zip(prompt.turns, marks, strict=True)]
@@ -152,7 +154,9 @@ def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
     for mark in marks:
         before, found, rendered = rendered.partition(mark)
         if not found:
-            raise BackboneError("the model's chat template drops a turn", "a template that shows every turn", "use a plain prompt")
+            raise BackboneError(
+                "the model's chat template drops a turn", "a template that shows every turn", "use a plain prompt"
+            )
         texts.append(before)
     return [*texts, rendered]
 

@@ -96,7 +96,9 @@ def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, 
     for name, value in live.items():
         slot = prompt.slots.get(name)
         if slot is None:
-            raise PromptError(f"no slot {name!r} in this prompt", f"one of: {', '.join(prompt.slots) or 'none'}", "check its name")
+            raise PromptError(
+                f"no slot {name!r} in this prompt", f"one of: {', '.join(prompt.slots) or 'none'}", "check its name"
+            )
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             vectors[name] = _checked(value, slot, name, rows, engine.embedding.shape[1])
         elif isinstance(slot, HardSlot):

@@ -42,7 +42,9 @@ def default_budget() -> int:
     if given is None:
         return int(psutil.virtual_memory().available) // 4
     if not given.isdigit():
-        raise SettingsError(f"PEGBOX_CACHE_BYTES={given!r}", "a whole number of bytes", "set it to, say, 2000000000, or unset it")
+        raise SettingsError(
+            f"PEGBOX_CACHE_BYTES={given!r}", "a whole number of bytes", "set it to, say, 2000000000, or unset it"
+        )
     return int(given)
 
 

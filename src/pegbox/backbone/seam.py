@@ -115,7 +115,14 @@ class Backbone(Protocol):
         """Ties a prompt, rows and answers together; the slots may still be open."""
 
     def generate(
-        self, prompt: Prompt, rows: Rows, *, max_tokens: int = 64, stop: Sequence[str] = (), temperature: float = 0.0, seed: int = 0
+        self,
+        prompt: Prompt,
+        rows: Rows,
+        *,
+        max_tokens: int = 64,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> list[str]:
         """What the model writes where the prompt's answer stands, for each row (temperature 0: the likeliest token each time)."""
 
