@@ -206,6 +206,8 @@ def evaluate(
     notes = list(table.notes)
     if opening > 1:
         notes.append(f"these rows have now been opened {opening} times with this prompt; choose nothing by their scores")
+    if cut := tuned.predictor.cut_rows(table.rows):
+        notes.append(f"{len(cut)} of {found.rows} texts were cut to the model's context")
     if seen := seen_rows(tuned, table.rows):
         notes.append(f"{seen} of these rows were there in tuning: the scores flatter the prompt")
     if as_json:

@@ -24,6 +24,8 @@ def write_predictions(tuned: Tuned, tables: Iterable[Table], out: TextIO, *, as_
     for table in tables:
         notes.update(dict.fromkeys(table.notes))
         chances = tuned.predict_proba(table.rows)
+        if cut := [table.rows.numbers[at] for at in tuned.predictor.cut_rows(table.rows)]:
+            notes[f"rows {', '.join(map(str, cut[:5]))}{' and more' if len(cut) > 5 else ''} were cut to the model's context"] = None
         columns = list(table.columns)
         label, sure = _free(LABEL, columns), _free(SURE, columns)
         each = [_free(f"{SURE} {name}", columns) for name in tuned.labels] if proba else []

@@ -119,7 +119,10 @@ def _cell(
     rows = test.open(f"final scores of {name}, seed {seed}")
     probabilities = outcome.predictor.predict_proba(rows)
     nbytes = outcome.predictor.nbytes
+    said = list(outcome.notes)
     if isinstance(outcome.predictor, PromptPredictor):
+        if cut := outcome.predictor.cut_rows(rows):
+            said.append(f"{len(cut)} of {len(rows)} test texts were cut to the model's context")
         opening = {"rows_digest": rows.digest(), "rows": len(rows), "source": rows.source, "reason": "compare", "opening": 1}
         record = record_of(job, outcome, backbone, tune_rows, dev_rows) | {"evaluations": [opening]}
         saved = Tuned(outcome.predictor, record, outcome.trail).save(own / "prompt")
@@ -148,7 +151,7 @@ def _cell(
         readable=prompt is not None and prompt.readable and not METHODS[name].predictor,
         nearest=outcome.nearest,
         trail=outcome.trail,
-        notes=outcome.notes,
+        notes=tuple(said),
     )
     _write_cell(own, cell)
     watch(name, seed, {"event": "end", "accuracy": float((probabilities.argmax(1) == plan.task.gold(rows)).mean())})

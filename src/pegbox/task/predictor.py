@@ -55,3 +55,7 @@ class PromptPredictor:
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """Probabilities of the task's labels. Shape: [B, C]."""
         return self.task.predict_proba(self.prompt, self.backbone, rows, self.calibration)
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        """Positions of the rows whose texts are cut to fit into the model's context."""
+        return self.task.bind(self.prompt, self.backbone, rows).cut_rows

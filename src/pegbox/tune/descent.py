@@ -138,6 +138,9 @@ class Descent:
                 if standing.waited >= self.schedule.patience and len(standing.variants) == 1:
                     self.trail.write("note", text=f"stopped early at step {standing.step} of {steps}: the dev loss no longer falls")
                     break
+        if standing.step >= steps and self.schedule.steps is None and steps < self.schedule.most_steps:
+            falling = ", while the dev loss was still falling" if standing.waited == 0 else ""
+            self.trail.write("note", text=f"the budget is spent: it allowed {steps} steps{falling}")
         self._say_dead(standing, judge)
         return standing.best
 
