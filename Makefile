@@ -23,7 +23,7 @@ lint: $(READY)
 	@.venv/bin/lint-imports --no-logo
 
 bench: $(READY)
-	@for script in bench/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
+	@for script in bench/*.py; do .venv/bin/python "$$script" || exit 1; done
 
 # torch goes first and by its exact version: left to a range, pip may take a build with gigabytes of CUDA.
 $(READY): pyproject.toml constraints.txt
