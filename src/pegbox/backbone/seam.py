@@ -107,6 +107,8 @@ class Backbone(Protocol):
 
     name: str
     digest: str
+    dtype: str
+    device: str
     width: int
     context: int
     spent: Spent
