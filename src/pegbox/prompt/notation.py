@@ -137,7 +137,9 @@ def _quoted(text: str) -> str:
 def _unquoted(text: str) -> str:
     if not text.startswith('"'):
         return text
-    return re.sub(r"\\(.)", lambda match: {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1]), text[1:-1], flags=re.DOTALL)
+    return re.sub(
+        r"\\(.)", lambda match: {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1]), text[1:-1], flags=re.DOTALL
+    )
 
 
 def _split(words: str) -> tuple[str, ...]:

@@ -118,7 +118,9 @@ class Prompt:
     def __post_init__(self) -> None:
         roles = [turn.role for turn in self.turns]
         if roles != [""] and any(role not in ROLES for role in roles):
-            raise PromptError(f"turns of roles {roles}", f"roles among {', '.join(ROLES)}", "write [user] ... [assistant] [answer]")
+            raise PromptError(
+                f"turns of roles {roles}", f"roles among {', '.join(ROLES)}", "write [user] ... [assistant] [answer]"
+            )
         names = [segment.name for segment in self if isinstance(segment, HardSlot | SoftSlot)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise PromptError(f"two slots named {twice[0]!r}", "a name of its own for every slot", "rename one of them")
@@ -128,12 +130,16 @@ class Prompt:
         kinds = list(self)
         count = sum(isinstance(segment, Answer) for segment in kinds)
         if count != 1:
-            raise PromptError(f"a prompt with {count} answers", "exactly one [answer]", "say with [answer] where the model answers")
+            raise PromptError(
+                f"a prompt with {count} answers", "exactly one [answer]", "say with [answer] where the model answers"
+            )
         at = next(i for i, segment in enumerate(kinds) if isinstance(segment, Answer))
         if late := [segment for segment in kinds[at + 1 :] if not isinstance(segment, Text)]:
             raise PromptError(f"{late[0]!r} after the answer", "only text after [answer]", "move it before [answer]")
         if self.is_chat and not any(isinstance(s, Answer) for s in self.turns[-1].segments):
-            raise PromptError("an [answer] before the last turn", "the answer in the last turn", "end with [assistant] [answer]")
+            raise PromptError(
+                "an [answer] before the last turn", "the answer in the last turn", "end with [assistant] [answer]"
+            )
         if self.is_chat and self.turns[-1].role != "assistant":
             raise PromptError(
                 f"an [answer] in the {self.turns[-1].role} turn", "the assistant answers", "end with [assistant] [answer]"

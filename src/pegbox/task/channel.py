@@ -22,7 +22,9 @@ def channel_prompt(prompt: Prompt) -> tuple[Prompt, str]:
     Raises: PromptError for chat turns, or other than one field.
     """
     if prompt.is_chat or len(prompt.field_names) != 1:
-        raise PromptError("a chat, or several fields, with channel scoring", "a plain prompt with one field", "switch channel off")
+        raise PromptError(
+            "a chat, or several fields, with channel scoring", "a plain prompt with one field", "switch channel off"
+        )
     segments = list(prompt)
     at = next(i for i, segment in enumerate(segments) if isinstance(segment, Field))
     end = next(i for i, segment in enumerate(segments) if isinstance(segment, Answer))

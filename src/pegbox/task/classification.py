@@ -36,7 +36,9 @@ class Classification:
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
-            raise DataError(f"labels {', '.join(self.labels) or 'none'}", "at least two different labels", "check the label column")
+            raise DataError(
+                f"labels {', '.join(self.labels) or 'none'}", "at least two different labels", "check the label column"
+            )
         if self.calibration not in METHODS:
             raise SettingsError(f"calibration {self.calibration!r}", f"one of {', '.join(METHODS)}", "choose one of them")
         object.__setattr__(self, "words", check_words(self.words or own_words(self.labels), self.labels))
@@ -56,7 +58,9 @@ class Classification:
         for row, label in zip(rows.numbers, rows.answers(), strict=True):
             if label not in number:
                 raise DataError(
-                    f"{rows.source}, row {row} has the label {label!r}", f"one of {', '.join(self.labels)}", "correct or drop the row"
+                    f"{rows.source}, row {row} has the label {label!r}",
+                    f"one of {', '.join(self.labels)}",
+                    "correct or drop the row",
                 )
         return np.array([number[label] for label in rows.answers()], dtype=np.int64)
 

@@ -26,12 +26,16 @@ def check_words(words: Words, labels: Sequence[str]) -> dict[str, tuple[str, ...
     Raises: SettingsError when a label has no word, a word stands for two labels, or a label is unknown.
     """
     if unknown := sorted(set(words) - set(labels)):
-        raise SettingsError(f"words for {unknown[0]!r}", f"words for the labels {', '.join(labels)}", "check the label's spelling")
+        raise SettingsError(
+            f"words for {unknown[0]!r}", f"words for the labels {', '.join(labels)}", "check the label's spelling"
+        )
     owners: dict[str, str] = {}
     for label in labels:
         if not any(word.strip() for word in words.get(label, ())):
             raise SettingsError(f"no words for label {label!r}", "at least one word for each label", f'write "{label}=word"')
         for word in words[label]:
             if owners.setdefault(word, label) != label:
-                raise SettingsError(f"the word {word!r} for {owners[word]!r} and {label!r}", "different words", "change one of them")
+                raise SettingsError(
+                    f"the word {word!r} for {owners[word]!r} and {label!r}", "different words", "change one of them"
+                )
     return {label: tuple(words[label]) for label in labels}
