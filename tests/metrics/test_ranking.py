@@ -33,7 +33,8 @@ def test_a_clear_winner() -> None:
     assert found.winner == 1
     assert found.order == (1, 2, 0)
     assert found.groups[1] == 1
-    assert found.p[1, 0] < 1e-6
+    assert found.p[0] < 1e-6
+    assert found.against_best[1] is None
 
 
 def test_methods_that_differ_by_a_hair_share_the_top_group() -> None:
@@ -46,7 +47,8 @@ def test_a_twin_shares_the_win_and_two_twins_alone_win_nothing() -> None:
     twins = ranking([right(350), right(200), right(350)])
     assert twins.winner == 0
     assert twins.groups == (1, 2, 1)
-    assert twins.equal(0, 2)
+    assert twins.against_best[2] is not None
+    assert twins.against_best[2].equal
     assert ranking([right(350), right(350)]).winner is None
 
 
@@ -73,16 +75,26 @@ def test_apart_but_not_enough_to_win() -> None:
 
     assert ranking(pair(11, 2)).winner == 0
     close = ranking(pair(10, 2))
-    assert close.p[0, 1] == pytest.approx(2 * 79 / 2**12)
+    assert close.p[1] == pytest.approx(2 * 79 / 2**12)
     assert close.winner is None
     assert close.groups == (1, 2)
 
 
-def test_p_values_of_all_pairs_are_one_family() -> None:
+def test_p_values_against_the_best_are_one_family() -> None:
+    # The best is 10 and 5 rows ahead, each all one way: 2 / 2^10 doubled, and 2 / 2^5 as it is.
     found = ranking([right(300), right(305), right(310)])
-    # 5, 5 and 10 rows, each all one way: 2/2^10 x 3, then 2/2^5 x 2 and at least as much.
-    assert found.p[0, 2] == pytest.approx(3 * 2 / 2**10)
-    assert found.p[0, 1] == found.p[1, 2] == pytest.approx(2 * 2 / 2**5)
+    assert found.p == pytest.approx((2 * 2 / 2**10, 2 / 2**5, 1.0))
+    assert found.groups == (2, 1, 1)
+
+
+def test_an_unsteady_method_far_behind_is_told_apart() -> None:
+    """Three seeds measure a spread badly; the other methods' spreads help where the distance is plain."""
+
+    def seeds(*hundreds: int) -> Runs:
+        return Runs(np.array([np.arange(1000) % 997 < 10 * h for h in hundreds]), (0, 1, 2))
+
+    found = ranking([seeds(83, 84, 85), seeds(81, 82, 83), seeds(80, 83, 82), seeds(32, 38, 50)])
+    assert found.groups == (1, 1, 1, 2)
 
 
 def test_nothing_to_rank_is_an_error() -> None:
@@ -146,8 +158,8 @@ def test_equals_are_rarely_called_winners(draw: Draw) -> None:
     generator = np.random.default_rng(20)
     found = [ranking(draw(generator), resamples=300) for _ in range(200)]
     assert sum(one.winner is not None for one in found) <= 10
-    # Nor are they often put into different groups; 17 of 200 is what 5 % gives once in a hundred tries.
-    assert sum(max(one.groups) > 1 for one in found) <= 17
+    # The method that comes first in the list, as good as any other, stays in the top group nearly always.
+    assert sum(one.groups[0] > 1 for one in found) <= 10
 
 
 def test_a_real_difference_is_found() -> None:

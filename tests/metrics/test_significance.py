@@ -81,6 +81,14 @@ def test_a_usual_spread_is_the_floor() -> None:
     assert found.df == pytest.approx((rows + seeds) ** 2 / (rows**2 / 3 + seeds**2 / 4))
 
 
+def test_a_spread_above_the_usual_is_kept() -> None:
+    # Seed means 1 and 0: variance 1/2 by 2 seeds = 1/4, more than the usual; rows add nothing.
+    first = Runs(np.array([[1, 1, 1, 1], [0, 0, 0, 0]], dtype=bool), (0, 1))
+    found = difference(first, fixed(0, 0, 0, 0), usual=Spread(1e-6, 4))
+    assert found.error == pytest.approx(0.5)
+    assert found.df == pytest.approx(4.0)
+
+
 def test_a_method_with_one_seed_borrows_the_usual_spread() -> None:
     once = Runs(np.tile([1, 1, 1, 0, 1, 1], (1, 10)).astype(bool), (0,))
     base = fixed(*[0, 1, 0, 0, 0, 1] * 10)
@@ -98,7 +106,8 @@ def test_the_usual_spread_is_a_median() -> None:
     found = usual_seed_spread(runs)
     assert found is not None
     assert found.variance == pytest.approx(4e-4 / math.log(2))
-    assert found.df == 6
+    cap = 10 * 4e-4 / math.log(2)
+    assert found.df == pytest.approx((1e-4 + 4e-4 + cap) ** 2 / (1e-8 / 2 + 16e-8 / 2 + cap**2 / 2))
     assert usual_seed_spread([fixed(1, 0)]) is None
 
 

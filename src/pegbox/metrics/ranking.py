@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pegbox.errors import DataError
 from pegbox.metrics.runs import Runs
-from pegbox.metrics.significance import Difference, difference, holm, usual_seed_spread
+from pegbox.metrics.significance import Difference, Spread, difference, holm, usual_seed_spread
 
 APART = 0.05
 """Corrected p below which two methods are told apart."""
@@ -31,63 +27,59 @@ class Ranking:
         order: positions of the methods, best mean accuracy first; the earlier named first among equals.
         groups: for each method its group, 1 is the top.
         winner: position of the method that beats all others, or None.
-        p: [M, M] p-values of all pairs, Holm-corrected together.
-        differences: the uncorrected test of each pair (i, j), i < j.
+        against_best: for each method the uncorrected test of the best method's lead over it; None for the best.
+        p: for each method that test's p, Holm-corrected over all of them; 1 for the best.
     """
 
     order: tuple[int, ...]
     groups: tuple[int, ...]
     winner: int | None
-    p: NDArray[np.float64]
-    differences: dict[tuple[int, int], Difference]
-
-    def equal(self, first: int, second: int) -> bool:
-        """Whether two methods gave right answers on exactly the same rows."""
-        return first == second or self.differences[min(first, second), max(first, second)].equal
+    against_best: tuple[Difference | None, ...]
+    p: tuple[float, ...]
 
 
 def rank(runs: Sequence[Runs], interval: Interval) -> Ranking:
     """Order the methods, put those that cannot be told apart into groups, and name a winner if there is one.
 
-    Two methods are told apart when the p of their difference, Holm-corrected over all pairs, is below `APART` and the
-    bootstrap interval of their difference excludes 0. All pairs are one family because the best method is picked by
-    looking at the same rows. Groups are made from the top: the best method and all that cannot be told apart from it are
-    group 1; the best of the rest and all of the rest that cannot be told apart from it are group 2; and so on. The best
-    method wins when it is told apart from every method that did not give the very same answers.
+    A method is told apart from the best when the p of their difference, Holm-corrected over the comparisons with the best,
+    is below `APART` and the bootstrap interval of their difference excludes 0. Groups are made from the top: the best
+    method and all that cannot be told apart from it are group 1; the best of the rest and all of the rest that cannot be
+    told apart from it are group 2; and so on. The best method wins when it is told apart, at the stricter `WIN`, from every
+    method that did not give the very same answers.
+
+    The best method is picked by looking at the same rows. That is allowed for: the truly best method drops out of group 1
+    in at most 5 % of comparisons, as its lead over each other method is tested (Hsu 1996, "Multiple Comparisons",
+    chapter 4: comparisons with the best), and equals are called a winner in far fewer than 5 % because the winner must
+    beat every other method.
 
     Raises:
         DataError: no methods.
     """
     if not runs:
         raise DataError("no methods to rank", "at least one", "name some methods to compare")
-    count = len(runs)
-    usual = usual_seed_spread(runs)
-    differences = {(i, j): difference(runs[i], runs[j], usual) for i, j in combinations(range(count), 2)}
-    p = np.ones((count, count))
-    for (i, j), value in zip(differences, holm([d.p for d in differences.values()]), strict=True):
-        p[i, j] = p[j, i] = value
-    order = tuple(sorted(range(count), key=lambda i: (-runs[i].accuracy, i)))
-
-    def apart(i: int, j: int) -> bool:
-        if p[i, j] >= APART:
-            return False
-        low, high = interval(i, j)
-        return low > 0 or high < 0
-
-    groups = _groups(order, apart)
-    best = order[0]
-    rivals = [i for i in order[1:] if not differences[min(i, best), max(i, best)].equal]
-    winner = best if rivals and all(groups[i] > 1 and p[best, i] < WIN for i in rivals) else None
-    return Ranking(order, groups, winner, p, differences)
-
-
-def _groups(order: Sequence[int], apart: Callable[[int, int], bool]) -> tuple[int, ...]:
-    """For each method its group, by the rule of `rank`."""
-    groups, left, number = [0] * len(order), list(order), 0
+    order = tuple(sorted(range(len(runs)), key=lambda i: (-runs[i].accuracy, i)))
+    usual, groups, left, number = usual_seed_spread(runs), [0] * len(runs), list(order), 0
+    best = _behind(runs, left, usual)
     while left:
         number += 1
-        together = [i for i in left if i == left[0] or not apart(left[0], i)]
-        for i in together:
-            groups[i] = number
-        left = [i for i in left if i not in together]
-    return tuple(groups)
+        behind = best if number == 1 else _behind(runs, left, usual)
+        apart = {i for i, (_, p) in behind.items() if p < APART and _excludes_zero(interval(left[0], i))}
+        for i in left:
+            if i not in apart:
+                groups[i] = number
+        left = [i for i in left if i in apart]
+    rivals = [i for i, (test, _) in best.items() if not test.equal]
+    wins = bool(rivals) and all(groups[i] > 1 and best[i][1] < WIN for i in rivals)
+    tests = tuple(best[i][0] if i in best else None for i in range(len(runs)))
+    p = tuple(best[i][1] if i in best else 1.0 for i in range(len(runs)))
+    return Ranking(order, tuple(groups), order[0] if wins else None, tests, p)
+
+
+def _behind(runs: Sequence[Runs], left: Sequence[int], usual: Spread | None) -> dict[int, tuple[Difference, float]]:
+    """The lead of the first method over each of the others, with its p Holm-corrected over these comparisons."""
+    tests = [difference(runs[left[0]], runs[i], usual) for i in left[1:]]
+    return {i: (test, float(p)) for i, test, p in zip(left[1:], tests, holm([test.p for test in tests]), strict=True)}
+
+
+def _excludes_zero(ends: tuple[float, float]) -> bool:
+    return ends[0] > 0 or ends[1] < 0

@@ -15,6 +15,10 @@ EXACT_STEPS = 6000
 """Where the differences of all rows add up to more steps than this, the t test has long converged on the sign-flip test."""
 
 
+CAP = 10.0
+"""A method whose variance over seeds is more than this many times the usual one counts as if it were this many times."""
+
+
 @dataclass(frozen=True)
 class Spread:
     """A variance and the degrees of freedom it was estimated with."""
@@ -63,27 +67,44 @@ def usual_seed_spread(runs: Sequence[Runs]) -> Spread | None:
     """How much a run's accuracy usually varies with its seed: the median over the methods that have several seeds.
 
     The median, so that one method that diverges under one seed does not hide all other differences; divided by the median
-    of chi-square / df, so that it estimates the variance. None where no method has several seeds.
+    of chi-square / df, so that it estimates the variance. The degrees of freedom are those of a sum of the methods'
+    variances, each cut to `CAP` medians: fewer where the methods are unlike. None where no method has several seeds.
     """
     from scipy.special import chdtri
 
     several = [run.correct.mean(1) for run in runs if len(run.seeds) > 1]
     if not several:
         return None
-    shrinks = [float(chdtri(len(means) - 1, 0.5)) / (len(means) - 1) for means in several]
-    typical = np.median([means.var(ddof=1) / shrink for means, shrink in zip(several, shrinks, strict=True)])
-    return Spread(float(typical), float(sum(len(means) - 1 for means in several)))
+    found = [Spread(float(means.var(ddof=1)), len(means) - 1.0) for means in several]
+    typical = float(np.median([part.variance * part.df / float(chdtri(part.df, 0.5)) for part in found]))
+    return Spread(typical, _sum([Spread(min(part.variance, CAP * typical), part.df) for part in found]).df)
 
 
 def _seed_spreads(first: Runs, second: Runs, usual: Spread | None) -> list[Spread]:
-    """What the seeds add to the variance of the difference: as measured on these two, or as is usual if that is more."""
+    """What the seeds add to the variance of the difference.
+
+    Two or three seeds measure a spread badly, and one that comes out small by chance would make any difference look real.
+    So the spread is the larger of the one measured on these two methods and the usual one, with the latter's degrees of
+    freedom. The price: methods several times less steady than is usual are tested too kindly. In simulations with one
+    method ten times as unsteady as seven others, 3 seeds and no true difference, p fell below 5 % in 15 % of its pairs
+    (and a winner was named in 4.5 % of comparisons); alike methods give 3 % or less.
+    """
     drawn = [run for run in (first, second) if not run.fixed]
-    floor = [Spread(sum(usual.variance / len(run.seeds) for run in drawn), usual.df)] if usual and drawn else []
     if first.seeds == second.seeds and len(first.seeds) > 1:
         own = [_mean_spread(first.correct.mean(1) - second.correct.mean(1))]
     else:
         own = [_mean_spread(run.correct.mean(1)) for run in drawn if len(run.seeds) > 1]
-    return max(own, floor, key=lambda parts: sum(part.variance for part in parts))
+    if usual is None or not drawn:
+        return own
+    floor = sum(usual.variance / len(run.seeds) for run in drawn)
+    return [Spread(max(_sum(own).variance, floor), usual.df)]
+
+
+def _sum(spreads: Sequence[Spread]) -> Spread:
+    """The variance of a sum, with Satterthwaite's degrees of freedom."""
+    variance = sum(part.variance for part in spreads)
+    below = sum(part.variance**2 / part.df for part in spreads)
+    return Spread(variance, variance**2 / below if below > 0 else max((part.df for part in spreads), default=1.0))
 
 
 def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Difference:
@@ -113,13 +134,12 @@ def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Differ
         )
     gaps = first.correct.mean(0) - second.correct.mean(0)
     mean, spreads = float(gaps.mean()), [_mean_spread(gaps), *_seed_spreads(first, second, usual)]
-    variance = sum(part.variance for part in spreads)
-    below = sum(part.variance**2 / part.df for part in spreads)
-    df = variance**2 / below if below > 0 else len(gaps) - 1.0 or 1.0
+    total = _sum(spreads)
+    error = total.variance**0.5
     exact = sign_flip_p(gaps, scale=int(np.lcm(len(first.seeds), len(second.seeds))))
     rows_only = len(spreads) == 1 and exact is not None and len(first.seeds) == len(second.seeds) == 1
-    p = exact if rows_only and exact is not None else max(t_p(mean, variance**0.5, df), exact or 0.0)
-    return Difference(mean, variance**0.5, df, p, first.same_answers(second))
+    p = exact if rows_only and exact is not None else max(t_p(mean, error, total.df), exact or 0.0)
+    return Difference(mean, error, total.df, p, first.same_answers(second))
 
 
 def t_p(mean: float, error: float, df: float) -> float:
