@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pegbox.errors import SettingsError
 from pegbox.tune.trail import Trail
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_SCALES = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+_SCALES = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,26 @@ class Budget:
 
     def __post_init__(self) -> None:
         given = [value for value in (self.seconds, self.tokens) if value is not None]
-        if len(given) != 1 or given[0] <= 0:
-            raise SettingsError(f"a budget of {self.seconds} seconds and {self.tokens} tokens", "one of them, above 0", "say 5m or 2Mtokens")
+        if len(given) != 1 or not 0 < given[0] < math.inf:
+            raise SettingsError(
+                f"a budget of {self.seconds} seconds and {self.tokens} tokens",
+                "one of the two, a number above 0, and None for the other",
+                "say for example 5m or 2Mtokens",
+            )
 
     @classmethod
     def parse(cls, text: str) -> Budget:
         """The budget that a person wrote: ``90s``, ``5m``, ``1h``, ``200ktokens``, ``2Mtokens``."""
         if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", text):
             return cls(seconds=float(found[1]) * _UNITS[found[2]])
-        if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)\s*tokens\s*", text):
-            return cls(tokens=int(float(found[1]) * _SCALES[found[2]]))
-        raise SettingsError(f"a budget of {text!r}", "a time or a number of tokens: 90s, 5m, 1h, 200ktokens, 2Mtokens", "write it so")
+        if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMG]?)\s*tokens\s*", text):
+            return cls(tokens=round(float(found[1]) * _SCALES[found[2]]))
+        raise SettingsError(
+            f"a budget of {text!r}", "a time or a number of tokens: 90s, 5m, 1h, 200ktokens, 2Mtokens", "write it so"
+        )
 
     def __str__(self) -> str:
-        return f"{self.seconds:g}s" if self.seconds is not None else f"{self.tokens}tokens"
+        return f"{self.seconds:.15g}s" if self.seconds is not None else f"{self.tokens}tokens"
 
     def share(self, part: float) -> Budget:
         """A part of this budget, for one stage of a composed method."""

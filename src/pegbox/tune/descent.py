@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -13,88 +13,33 @@ from numpy.typing import NDArray
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
+from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
 from pegbox.tune.budget import Budget, Meter
+from pegbox.tune.schedule import Costs, Schedule
+from pegbox.tune.standing import Parameters, Standing
 from pegbox.tune.trail import Trail
 
-Parameters = dict[str, torch.Tensor]
-"""Trained numbers of K variants, by name. Shape: [K, ...]."""
 Vectors = dict[str, torch.Tensor]
 """What the slots hold, by slot name. Shape: [K, P, H]."""
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _DEAD = 1e-4  # nats: a prompt that moves no dev row's scores by more does nothing
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How a descent goes about it.
-
-    Settings:
-        learning_rates: one variant for each; they share every pass through the model.
-        batch: rows in a step.
-        steps: how many steps; None: as many as the budget allows, up to `most_steps`.
-        most_steps: no more than these, whatever the budget.
-        warmup: share of the steps in which the learning rate rises; then it falls as a cosine.
-        clip: largest norm of one variant's gradient.
-        evaluations: how often the dev rows are looked at.
-        dev_rows: how many of them.
-        patience: evaluations without a better dev loss before it stops.
-        weight_decay: pull towards the start (AdamW).
-    """
-
-    learning_rates: tuple[float, ...] = (0.03, 0.1, 0.3)
-    batch: int = 16
-    steps: int | None = None
-    most_steps: int = 1000
-    warmup: float = 0.06
-    clip: float = 1.0
-    evaluations: int = 12
-    dev_rows: int = 200
-    patience: int = 4
-    weight_decay: float = 0.0
-
-    def rate(self, step: int, steps: int) -> float:
-        """The share of the learning rate in force at a step (0 based)."""
-        rise = max(1, round(self.warmup * steps))
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-    def alive(self, step: int, steps: int, variants: int) -> int:
-        """How many variants are still run at a step: all, from a quarter of the way half, from half of the way one."""
-        if step < steps / 4:
-            return variants
-        return 1 if step >= steps / 2 else min(variants, -(-variants // 2))
+_ASTRAY = 1.5  # a dev loss of so many times the start's, and that of guessing, is said to have diverged
+_FEW = 20  # steps
 
 
 @dataclass
-class Standing:
-    """Where a descent stands: all that a second try needs.
+class _Course:
+    """One run: how many steps, what each costs, over which rows, within what budget."""
 
-    Settings:
-        step: steps done.
-        parameters, first, second: trained numbers and AdamW's two moments, of the living variants.
-        variants: the living variants' numbers, in order.
-        best_loss: the lowest dev loss seen.
-        best: the slots' vectors there.
-        best_variant, best_step: whose, and when.
-        waited: evaluations since then.
-        losses: the living variants' latest dev losses.
-    """
-
-    step: int
-    parameters: Parameters
-    first: Parameters
-    second: Parameters
-    variants: list[int]
-    best_loss: float = math.inf
-    best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    best_variant: int = -1
-    best_step: int = -1
-    waited: int = 0
-    losses: list[float] = field(default_factory=list)
+    steps: int
+    costs: Costs
+    bound: BoundClassification
+    judge: BoundClassification
+    meter: Meter
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -117,77 +62,81 @@ class Descent:
     trail: Trail
 
     def run(self, train: Rows, dev: Rows, budget: Budget, seed: int) -> dict[str, NDArray[np.float32]]:
-        """The best vectors for each slot. Shape: [P, H]."""
+        """The best vectors for each slot. Shape: [P, H].
+
+        Raises: BackboneError where the model's scores are not numbers.
+        """
+        saved = Standing.saved(self.trail, next(iter(self.start.values())).device)
         meter = Meter(budget, self.backbone, self.trail)
-        dev = dev.take(np.random.default_rng([seed, 0]).permutation(len(dev))[: self.schedule.dev_rows])
-        steps = self._plan(train, len(dev), meter, seed)
-        used = min(len(train), steps * self.schedule.batch)
-        train = train.take(np.random.default_rng([seed, 1]).permutation(len(train))[:used])
+        dev = dev.take(_drawn(len(dev), seed, 0)[: self.schedule.dev_rows])
+        steps, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
+        if not steps:
+            return {name: vectors[0].detach().cpu().numpy() for name, vectors in self.make(self.start).items()}
+        train = train.take(_drawn(len(train), seed, 1)[: steps * self.schedule.batch])
         bound, judge = (self.task.bind(self.prompt, self.backbone, rows) for rows in (train, dev))
-        self._say_cuts(bound, len(train))
-        standing = self._resumed() or self._begun(judge)
-        every = max(1, steps // self.schedule.evaluations)
-        while standing.step < steps:
-            self._thin(standing, steps)
-            self._step(standing, steps, bound, seed)
-            if standing.step % every == 0 or standing.step == steps:
-                self._judge(standing, judge)
-                self._save(standing)
-                if not standing.variants:
-                    break
-                if standing.waited >= self.schedule.patience and len(standing.variants) == 1:
-                    self.trail.write("note", text=f"stopped early at step {standing.step} of {steps}: the dev loss no longer falls")
-                    break
-        if standing.step >= steps and self.schedule.steps is None and steps < self.schedule.most_steps:
-            falling = ", while the dev loss was still falling" if standing.waited == 0 else ""
-            self.trail.write("note", text=f"the budget is spent: it allowed {steps} steps{falling}")
-        self._say_dead(standing, judge)
+        course = _Course(steps, costs, bound, judge, meter, seed)
+        standing = self._begun(course) if saved is None else self._resumed(*saved, course)
+        while (why := self._over(standing, course)) is None:
+            self._thin(standing, course)
+            self._step(standing, course)
+            if standing.variants and self.schedule.looks(standing.step, steps, self._variants):
+                self._judge(standing, course)
+                standing.save(self.trail, meter.tokens)
+        if standing.variants and standing.judged < standing.step:  # the budget ended between two looks
+            self._judge(standing, course)
+            standing.save(self.trail, meter.tokens)
+        self._say_end(standing, why)
         return standing.best
+
+    def _over(self, standing: Standing, course: _Course) -> str | None:
+        """None where the descent goes on, else what is to be said of its end.
+
+        Known from what is saved alone, so that a second try ends where the first one did.
+        """
+        if standing.step >= course.steps:
+            by_budget = self.schedule.steps is None and course.steps < self.schedule.most_steps
+            falling = ", while the dev loss was still falling" if standing.waited == 0 else ""
+            return f"the budget is spent: it allowed {course.steps} steps{falling}" if by_budget else ""
+        if not standing.variants:
+            return "every variant has diverged"
+        if standing.waited >= self.schedule.patience and len(standing.variants) == 1:
+            return f"stopped early at step {standing.step} of {course.steps}: the dev loss no longer falls"
+        if not course.meter.allows(len(standing.variants) * (course.costs.step + course.costs.look)):
+            return f"the budget was spent after {standing.step} of {course.steps} steps"
+        return None
 
     # --- the plan ---------------------------------------------------------------------------------------------------
 
-    def _plan(self, train: Rows, dev_rows: int, meter: Meter, seed: int) -> int:
-        """How many steps the budget allows; decided once, and kept for a second try."""
-        if self.schedule.steps is not None:
-            return self.schedule.steps
-        kept = self.trail.kept("steps")
-        if kept is not None:
-            return int(kept)
-        rows = min(len(train), 2 * self.schedule.batch)
-        sample = train.take(np.random.default_rng([seed, 2]).permutation(len(train))[:rows])
+    def _plan(self, train: Rows, dev_rows: int, meter: Meter, seed: int, say: bool) -> tuple[int, Costs]:
+        """How many steps the budget allows, and what they cost: measured once, and kept for a second try."""
+        kept = self.trail.kept("costs")
+        if kept is None:
+            costs = self._measured(train, dev_rows, meter, seed)
+            kept = {**asdict(costs), "left": meter.tokens_left or 0}
+            self.trail.keep("costs", kept)
+        left = kept["left"]
+        costs = Costs(**{name: value for name, value in kept.items() if name != "left"})
+        steps = costs.affordable(left, self.schedule, self._variants, len(train))
+        if say:
+            self.trail.write("plan", steps=steps, variants=self._variants, tokens=left, batch=self.schedule.batch)
+            self._say_plan(steps)
+        return steps, costs
+
+    def _measured(self, train: Rows, dev_rows: int, meter: Meter, seed: int) -> Costs:
+        """From two passes over a few rows; the second one's speed settles a budget in seconds."""
+        sample = train.take(_drawn(len(train), seed, 2)[: 2 * self.schedule.batch])
         bound = self.task.bind(self.prompt, self.backbone, sample)
-        costs, clock = [], 0.0
+        used = min(len(sample), self.schedule.batch)
+        tokens, clock = [], 0.0
         for _ in range(2):  # the first pass also computes what is kept afterwards
             before, began = meter.tokens, time.monotonic()
-            self._gradient(self.start, bound, range(min(rows, self.schedule.batch)))
-            costs.append(meter.tokens - before)
+            _, losses = self._gradient(self.start, bound, range(used))
+            losses.tolist()  # waits for the device
+            tokens.append(meter.tokens - before)
             clock = time.monotonic() - began
-        meter.settle(costs[1] / clock)
-        left = meter.tokens_left or 0
-        per_row = max(0, costs[0] - costs[1]) / rows
-        per_step = costs[1] / self._variants * self.schedule.batch / min(rows, self.schedule.batch)
-        per_look = per_step / 2 / self.schedule.batch * dev_rows
-        steps = self._affordable(left - per_row * dev_rows, per_step, per_look, per_row, len(train))
-        self.trail.keep("steps", steps)
-        self.trail.write("plan", steps=steps, variants=self._variants, tokens=left, batch=self.schedule.batch)
-        if steps < 20:
-            self.trail.write("note", text=f"the budget allows only {steps} steps; expect little from them")
-        return steps
-
-    def _affordable(self, tokens: float, per_step: float, per_look: float, per_row: float, rows: int) -> int:
-        """The most steps that so many tokens allow, evaluations and first readings of the rows included."""
-
-        def cost(steps: int) -> float:
-            alive = sum(self.schedule.alive(step, steps, self._variants) for step in range(steps))
-            every = max(1, steps // self.schedule.evaluations)
-            looks = sum(self.schedule.alive(step, steps, self._variants) for step in range(0, steps, every))
-            return alive * per_step + looks * per_look + per_row * min(rows, steps * self.schedule.batch)
-
-        low, high = 1, self.schedule.most_steps
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if cost(middle) <= tokens else (low, middle - 1)
-        return low
+        meter.settle(tokens[1] / clock)
+        row, step = max(0, tokens[0] - tokens[1]) / len(sample), tokens[1] / self._variants
+        return Costs(step, look=step / 2 / used * dev_rows, row=row, dev=row * dev_rows)
 
     @property
     def _variants(self) -> int:
@@ -195,130 +144,158 @@ class Descent:
 
     # --- a step -----------------------------------------------------------------------------------------------------
 
-    def _gradient(self, parameters: Parameters, bound: BoundClassification, index: Sequence[int]) -> tuple[Parameters, torch.Tensor]:
+    def _gradient(
+        self, parameters: Parameters, bound: BoundClassification, index: Sequence[int]
+    ) -> tuple[Parameters, torch.Tensor]:
         """Each variant's own gradient, and its mean loss [K]."""
         asked = {name: values.detach().requires_grad_() for name, values in parameters.items()}
         losses = bound.losses(index, self.make(asked)).mean(dim=1)
         found = torch.autograd.grad(losses.sum(), list(asked.values()))
         return dict(zip(asked, found, strict=True)), losses.detach()
 
-    def _step(self, standing: Standing, steps: int, bound: BoundClassification, seed: int) -> None:
-        index = batch_rows(standing.step, self.schedule.batch, bound.size, seed)
-        gradient, losses = self._gradient(standing.parameters, bound, index)
+    def _step(self, standing: Standing, course: _Course) -> None:
+        index = batch_rows(standing.step, self.schedule.batch, course.bound.size, course.seed)
+        gradient, losses = self._gradient(standing.parameters, course.bound, index)
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradient.values()]).sum(0).sqrt()
         sound = torch.isfinite(norms) & torch.isfinite(losses)
         scale = torch.where(sound, (self.schedule.clip / norms.clamp_min(1e-12)).clamp(max=1.0), 0.0)
-        share = self.schedule.rate(standing.step, steps)
-        rates = share * torch.tensor([self.schedule.learning_rates[v % len(self.schedule.learning_rates)] for v in standing.variants])
+        share = self.schedule.rate(standing.step, course.steps)
+        rates = share * torch.tensor([self._learning_rate(v) for v in standing.variants], device=norms.device)
         standing.step += 1
         for name, values in standing.parameters.items():
             over = (-1, *[1] * (values.ndim - 1))
             clipped = torch.nan_to_num(gradient[name]) * scale.view(over)
-            first = standing.first[name].mul_(_BETAS[0]).add_(clipped, alpha=1 - _BETAS[0])
-            second = standing.second[name].mul_(_BETAS[1]).addcmul_(clipped, clipped, value=1 - _BETAS[1])
-            change = (first / (1 - _BETAS[0] ** standing.step)) / ((second / (1 - _BETAS[1] ** standing.step)).sqrt() + _EPSILON)
+            change = _adam(standing.first[name], standing.second[name], clipped, standing.step)
             standing.parameters[name] = values - rates.view(over) * (change + self.schedule.weight_decay * values)
         for variant, loss in zip(standing.variants, losses.tolist(), strict=True):
-            tokens = self.backbone.spent.forward + self.backbone.spent.backward
-            self.trail.write("step", step=standing.step, of=steps, loss=loss, variant=variant, tokens=tokens)
+            shown = loss if math.isfinite(loss) else None
+            self.trail.write(
+                "step", step=standing.step, of=course.steps, loss=shown, variant=variant, tokens=course.meter.tokens
+            )
         if not bool(sound.all()):
             self._drop(standing, [at for at, ok in enumerate(sound.tolist()) if ok], "its loss is no longer a number")
 
-    def _thin(self, standing: Standing, steps: int) -> None:
+    def _learning_rate(self, variant: int) -> float:
+        return self.schedule.learning_rates[variant % len(self.schedule.learning_rates)]
+
+    def _thin(self, standing: Standing, course: _Course) -> None:
         """Drops the variants that the schedule no longer affords, those with the highest dev loss first."""
-        keep = self.schedule.alive(standing.step, steps, self._variants)
-        if len(standing.variants) > keep and len(standing.losses) == len(standing.variants):
+        keep = self.schedule.alive(standing.step, course.steps, self._variants)
+        if len(standing.variants) > keep and standing.losses:
             order = sorted(range(len(standing.losses)), key=lambda at: standing.losses[at])
             self._drop(standing, sorted(order[:keep]), "another learning rate does better on dev")
+            standing.waited = 0  # those that are left get their own time
 
     def _drop(self, standing: Standing, keep: Sequence[int], why: str) -> None:
         for at, variant in enumerate(standing.variants):
             if at not in keep:
-                rate = self.schedule.learning_rates[variant % len(self.schedule.learning_rates)]
+                rate = self._learning_rate(variant)
                 self.trail.write("dropped", variant=variant, step=standing.step, why=why, learning_rate=rate)
-                if "number" in why:
-                    self.trail.write("note", text=f"diverged: learning rate {rate:g} at step {standing.step}")
-        chosen = torch.tensor(list(keep), dtype=torch.long)
-        for values in (standing.parameters, standing.first, standing.second):
-            values.update({name: tensor[chosen] for name, tensor in values.items()})
-        standing.variants = [standing.variants[at] for at in keep]
-        standing.losses = [standing.losses[at] for at in keep] if standing.losses else []
+                self._say_astray(standing, variant, standing.losses[at] if standing.losses else math.nan, why)
+        standing.keep_only(keep)
 
     # --- the dev rows -----------------------------------------------------------------------------------------------
 
-    def _judge(self, standing: Standing, judge: BoundClassification) -> None:
-        if not standing.variants:
-            return
+    def _judge(self, standing: Standing, course: _Course) -> None:
+        gold = course.judge.gold
+        assert gold is not None
         with torch.no_grad():
             vectors = self.make(standing.parameters)
-            scores = judge.log_probabilities(None, vectors)
-        assert judge.gold is not None
-        gold = judge.gold.numpy()
-        losses = -np.take_along_axis(scores, np.broadcast_to(gold, scores.shape[:2])[..., None], -1)[..., 0].mean(1)
-        accuracy = (scores.argmax(-1) == gold).mean(1)
-        standing.losses = [float(loss) for loss in losses]
+            scores = course.judge.log_probabilities(None, vectors)
+        losses = _mean_losses(scores, gold.numpy())
+        accuracy = (scores.argmax(-1) == gold.numpy()).mean(1)
+        standing.losses, standing.judged = losses, standing.step
         standing.waited += 1
+        if not standing.start_scores.size:
+            standing.start_scores, standing.start_loss = scores[0], losses[0]
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(scores - standing.start_scores).max()
+        standing.moved = max(standing.moved, math.inf if math.isnan(apart) else float(apart))
         for at, variant in enumerate(standing.variants):
+            loss = losses[at] if math.isfinite(losses[at]) else None
             self.trail.write(
-                "dev", step=standing.step, loss=float(losses[at]), accuracy=float(accuracy[at]), variant=variant, rows=len(gold)
+                "dev", step=standing.step, loss=loss, accuracy=float(accuracy[at]), variant=variant, rows=len(gold)
             )
             if losses[at] < standing.best_loss:
-                standing.best_loss, standing.best_variant, standing.best_step = float(losses[at]), variant, standing.step
-                standing.best = {name: v[at].detach().numpy().astype(np.float32).copy() for name, v in vectors.items()}
+                standing.best_loss, standing.best_variant, standing.best_step = losses[at], variant, standing.step
+                standing.best = {name: v[at].detach().cpu().numpy().astype(np.float32).copy() for name, v in vectors.items()}
                 standing.waited = 0
 
-    def _begun(self, judge: BoundClassification) -> Standing:
-        zeros = [{name: torch.zeros_like(values) for name, values in self.start.items()} for _ in range(2)]
-        standing = Standing(0, dict(self.start), zeros[0], zeros[1], list(range(self._variants)))
-        self._judge(standing, judge)  # the start counts as a step: tuning may not leave a prompt worse than it was
-        standing.losses = []
+    def _begun(self, course: _Course) -> Standing:
+        standing = Standing.begun(self.start)
+        self._judge(standing, course)  # the start counts as a step: tuning may not leave a prompt worse than it was
+        if not standing.best:
+            raise BackboneError(
+                f"scores of {self.backbone.name} that are not numbers, with the vectors tuning starts from",
+                "finite log-probabilities",
+                "try --dtype float32, or another model",
+            )
+        standing.losses = []  # all variants are the same still
+        self._say_cuts(course)
         return standing
 
-    def _say_dead(self, standing: Standing, judge: BoundClassification) -> None:
-        with torch.no_grad():
-            began = {name: vectors[:1] for name, vectors in self.make(self.start).items()}
-        ended = {name: torch.from_numpy(vectors)[None] for name, vectors in standing.best.items()}
-        moved = np.abs(judge.log_probabilities(None, ended) - judge.log_probabilities(None, began)).max()
-        if standing.best_step > 0 and moved < _DEAD:
-            self.trail.write("note", text=f"dead prompt: after {standing.best_step} steps no dev row's scores have changed")
-        if standing.best_step <= 0:
+    # --- what is said -----------------------------------------------------------------------------------------------
+
+    def _say_plan(self, steps: int) -> None:
+        asked = self.schedule.steps
+        if not steps:
+            self.trail.write("note", text="the budget was spent before the first step; the start is kept")
+        elif asked is not None and steps < asked:
+            self.trail.write("note", text=f"the budget allows only {steps} of the {asked} steps that were asked for")
+        elif asked is None and steps < min(_FEW, self.schedule.most_steps):
+            self.trail.write("note", text=f"the budget allows only {steps} steps; expect little from them")
+
+    def _say_end(self, standing: Standing, why: str) -> None:
+        for variant, loss in zip(standing.variants, standing.losses, strict=False):
+            self._say_astray(standing, variant, loss, "")
+        if why:
+            self.trail.write("note", text=why)
+        if standing.moved < _DEAD:
+            self.trail.write("note", text=f"dead prompt: after {standing.step} steps no dev row's scores have changed")
+        elif standing.best_step == 0:
             self.trail.write("note", text="no step was better on dev than the start, which was kept")
         self.trail.write("best", step=standing.best_step, loss=standing.best_loss, variant=standing.best_variant)
 
-    def _say_cuts(self, bound: BoundClassification, rows: int) -> None:
-        if bound.cut_rows:
-            self.trail.write("note", text=f"{len(bound.cut_rows)} of {rows} training texts were cut to the model's context")
+    def _say_astray(self, standing: Standing, variant: int, loss: float, why: str) -> None:
+        """Says of a variant that is dropped, or that came to the end, that it has diverged, if it has."""
+        limit = _ASTRAY * max(standing.start_loss, math.log(len(self.task.labels)))
+        began = f"learning rate {self._learning_rate(variant):g}"
+        if "number" in why:
+            self.trail.write("note", text=f"diverged: {began}, at step {standing.step} {why}")
+        elif loss > limit:
+            self.trail.write(
+                "note", text=f"diverged: {began}, dev loss {loss:.2f} after {standing.start_loss:.2f} at the start"
+            )
+
+    def _say_cuts(self, course: _Course) -> None:
+        if cut := len(course.bound.cut_rows):
+            text = f"{cut} of {course.bound.size} training texts were cut to the model's context"
+            self.trail.write("note", text=text)
 
     # --- resume -----------------------------------------------------------------------------------------------------
 
-    def _save(self, standing: Standing) -> None:
-        arrays = {f"best.{name}": vectors for name, vectors in standing.best.items()}
-        for part in ("parameters", "first", "second"):
-            arrays |= {f"{part}.{name}": values.detach().numpy() for name, values in getattr(standing, part).items()}
-        values = {k: getattr(standing, k) for k in ("step", "variants", "best_loss", "best_variant", "best_step", "waited", "losses")}
-        self.trail.save(arrays, values)
-
-    def _resumed(self) -> Standing | None:
-        saved = self.trail.load()
-        if saved is None:
-            return None
-        arrays, values = saved
-        parts: dict[str, dict[str, NDArray[np.float32]]] = {"parameters": {}, "first": {}, "second": {}, "best": {}}
-        for key, array in arrays.items():
-            part, name = key.split(".", 1)
-            parts[part][name] = array
-        tensors = [{name: torch.from_numpy(a) for name, a in parts[part].items()} for part in ("parameters", "first", "second")]
-        return Standing(parameters=tensors[0], first=tensors[1], second=tensors[2], best=parts["best"], **values)
+    def _resumed(self, standing: Standing, tokens: int, course: _Course) -> Standing:
+        """Where an interrupted try stood, with what it had kept of the rows read again: only so do tokens count alike."""
+        with torch.no_grad():
+            vectors = self.make({name: values[:1] for name, values in self.start.items()})
+            course.judge.scores(range(course.judge.size), vectors)
+            batches = (batch_rows(at, self.schedule.batch, course.bound.size, course.seed) for at in range(standing.step))
+            seen = list(dict.fromkeys(row for batch in batches for row in batch))
+            for at in range(0, len(seen), self.schedule.batch):
+                course.bound.scores(seen[at : at + self.schedule.batch], vectors)
+        course.meter.replay(tokens - course.meter.tokens)
+        return standing
 
 
 def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
-    """The rows of one step: each epoch goes once through all rows in an order of its own, known from the step's number alone."""
+    """The rows of one step, known from its number alone: each epoch goes once through all rows in an order of its own."""
+    size = min(batch, rows)
     found: list[int] = []
-    at = step * batch
-    while len(found) < min(batch, rows):
+    at = step * size
+    while len(found) < size:
         epoch, place = divmod(at, rows)
         order = np.random.default_rng([seed, 3, epoch]).permutation(rows)
-        found.extend(int(row) for row in order[place : place + batch - len(found)])
+        found.extend(int(row) for row in order[place : place + size - len(found)])
         at = (epoch + 1) * rows
     return found
 
@@ -326,3 +303,21 @@ def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
 def root_mean_square(vectors: torch.Tensor) -> float:
     """The size of a typical number in an embedding matrix. Shape: [V, H]."""
     return float(vectors.square().mean().sqrt())
+
+
+def _drawn(count: int, *key: int) -> list[int]:
+    """The numbers below `count` in an order that the key gives."""
+    return [int(at) for at in np.random.default_rng(key).permutation(count)]
+
+
+def _adam(first: torch.Tensor, second: torch.Tensor, gradient: torch.Tensor, step: int) -> torch.Tensor:
+    """Adam's direction; the two moments are updated in place."""
+    first.mul_(_BETAS[0]).add_(gradient, alpha=1 - _BETAS[0])
+    second.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+    return (first / (1 - _BETAS[0] ** step)) / ((second / (1 - _BETAS[1] ** step)).sqrt() + _EPSILON)
+
+
+def _mean_losses(scores: NDArray[np.float32], gold: NDArray[np.int64]) -> list[float]:
+    """Each variant's mean loss; infinite where it is not a number. Shape: scores [K, B, C]; gold [B]."""
+    picked = np.take_along_axis(scores, np.broadcast_to(gold, scores.shape[:2])[..., None], -1)[..., 0]
+    return [float(-row.mean()) if np.isfinite(row).all() else math.inf for row in picked]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pegbox.backbone.seam import Backbone
+from pegbox.errors import SettingsError
 from pegbox.prompt import Answer, Field, Prompt, Segment, SoftSlot, Text
 
 Place = Literal["after", "first", "both"]
+
+
+def check_slot(place: str, length: int) -> None:
+    """Raises SettingsError for a place that there is not, or no vectors."""
+    if place not in get_args(Place):
+        raise SettingsError(f"place={place!r}", f"one of {', '.join(get_args(Place))}", "choose one of them")
+    if length < 1:
+        raise SettingsError(f"length={length}", "at least 1 vector", "say for example length=16")
 
 
 def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:

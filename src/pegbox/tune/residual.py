@@ -9,11 +9,14 @@ import torch
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
+from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
-from pegbox.tune.descent import Descent, Parameters, Schedule, Vectors, root_mean_square
-from pegbox.tune.place import Place, with_soft_slots
+from pegbox.tune.descent import Descent, Vectors, root_mean_square
+from pegbox.tune.place import Place, check_slot, with_soft_slots
+from pegbox.tune.schedule import Schedule
+from pegbox.tune.standing import Parameters
 from pegbox.tune.start import start_vectors
 from pegbox.tune.trail import Trail
 
@@ -37,6 +40,11 @@ class Residual:
     place: Place = "after"
     width: int = 64
     schedule: Schedule = field(default_factory=lambda: Schedule(learning_rates=(0.01, 0.03, 0.1)))
+
+    def __post_init__(self) -> None:
+        check_slot(self.place, self.length)
+        if self.width < 1:
+            raise SettingsError(f"width={self.width}", "a number of at least 1", "correct it")
 
     def tune(
         self,

@@ -11,8 +11,10 @@ from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
-from pegbox.tune.descent import Descent, Parameters, Schedule, Vectors, root_mean_square
-from pegbox.tune.place import Place, with_soft_slots
+from pegbox.tune.descent import Descent, Vectors, root_mean_square
+from pegbox.tune.place import Place, check_slot, with_soft_slots
+from pegbox.tune.schedule import Schedule
+from pegbox.tune.standing import Parameters
 from pegbox.tune.start import start_vectors
 from pegbox.tune.trail import Trail
 
@@ -33,6 +35,9 @@ class Soft:
     length: int = 16
     place: Place = "after"
     schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        check_slot(self.place, self.length)
 
     def tune(
         self,

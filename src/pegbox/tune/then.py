@@ -55,6 +55,7 @@ class Then:
         found = self.first.tune(
             prompt, task, backbone, train, dev, budget=budget.share(self.share), rng=chances[0], trail=trail.stage("first")
         )
+        backbone.forget()  # a second try, which reads the first method's answers from its trail, has nothing kept either
         start = found if self.between is None else self.between(found, backbone)
         trail.write("stage", name="second", method=type(self.second).__name__)
         rest = budget.share(1 - self.share)

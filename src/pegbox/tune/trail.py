@@ -1,14 +1,13 @@
 """The trail: the append-only record of a run, which progress bars, plots, resume and reports read.
 
-A run's folder holds `trail.jsonl` (events in order), `kept.jsonl` (answers to costly questions, by key), and `state.safetensors`
-(where a gradient run stands). An interrupted run goes on in either of two ways: it loads its state and the trail is rewound to
-the moment when that was saved; or it starts anew and finds the costly answers already there.
+A run's folder holds `trail.jsonl` (events in order), `kept.jsonl` (answers to costly questions, by key), and
+`state.safetensors` (where a gradient run stands). An interrupted run goes on in either of two ways: it loads its state and the
+trail is rewound to the moment when that was saved; or it starts anew and finds the costly answers already there.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,8 +51,7 @@ class Trail:
                 self._fresh = False
             _append(self.folder / "trail.jsonl", line)
         self.events.append(line)
-        if self._listen is not None:
-            self._listen(line)
+        self._tell(line)
 
     def stage(self, name: str) -> Trail:
         """A trail of its own for one stage of a composed method; its events are told here too, marked with the stage."""
@@ -62,8 +60,11 @@ class Trail:
 
     def _told(self, stage: str, line: Event) -> None:
         self.events.append({**line, "stage": stage})
+        self._tell(self.events[-1])
+
+    def _tell(self, line: Event) -> None:
         if self._listen is not None:
-            self._listen({**line, "stage": stage})
+            self._listen(line)
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """All events of one kind, in order."""
@@ -88,7 +89,7 @@ class Trail:
         state = {"values": dict(values), "events": len(self.events), "seconds": time.monotonic() - self._started}
         made = self.folder / "state.tmp"
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, made, {"state": json.dumps(state)})
-        os.replace(made, self.folder / "state.safetensors")
+        made.replace(self.folder / "state.safetensors")
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Where an interrupted run stood; the trail goes on from there. None for a new run."""
@@ -103,30 +104,34 @@ class Trail:
         self.events = self._old[: state["events"]]
         self._fresh = False
         _rewrite(self.folder / "trail.jsonl", self.events)
-        for line in self.events if self._listen is not None else ():
-            self._listen(line)
+        for line in self.events:
+            self._tell(line)
         return arrays, state["values"]
 
 
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
 def _append(path: Path, line: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    with path.open("ab") as file:
+        file.write(_encoded(line))
 
 
 def _rewrite(path: Path, lines: list[dict[str, Any]]) -> None:
     made = path.with_suffix(".tmp")
-    made.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    os.replace(made, path)
+    made.write_bytes(b"".join(_encoded(line) for line in lines))
+    made.replace(path)
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; a last line that was cut off by a kill is dropped."""
+    """The whole lines of a file; a last line that a kill cut off, perhaps within a character, is dropped."""
     if not path.exists():
         return []
     lines = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_bytes().split(b"\n"):
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            lines.append(json.loads(line.decode("utf-8", "surrogatepass")))
+        except (json.JSONDecodeError, UnicodeDecodeError):
             break
     return lines

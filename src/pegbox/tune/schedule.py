@@ -1,0 +1,105 @@
+"""How a descent goes about it: steps, learning rates, looks at the dev rows; and how many steps a budget allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pegbox.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The course of a descent over K variants.
+
+    Settings:
+        learning_rates: one variant for each; they share every pass through the model.
+        batch: rows in a step.
+        steps: how many steps, as far as the budget goes; None: as many as it allows, up to `most_steps`.
+        most_steps: no more than these, whatever the budget.
+        warmup: share of the steps in which the learning rate rises; then it falls as a cosine.
+        clip: largest norm of one variant's gradient.
+        evaluations: how often the dev rows are looked at.
+        dev_rows: how many of them.
+        patience: evaluations without a better dev loss before the last variant stops.
+        weight_decay: pull towards the start (AdamW).
+    """
+
+    learning_rates: tuple[float, ...] = (0.03, 0.1, 0.3)
+    batch: int = 16
+    steps: int | None = None
+    most_steps: int = 1000
+    warmup: float = 0.06
+    clip: float = 1.0
+    evaluations: int = 12
+    dev_rows: int = 200
+    patience: int = 4
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in ("batch", "most_steps", "evaluations", "dev_rows", "patience")}
+        counts |= {} if self.steps is None else {"steps": self.steps}
+        for name, value in counts.items():
+            if value < 1:
+                raise SettingsError(f"{name}={value}", "a number of at least 1", "correct it")
+        if not self.learning_rates or not all(0 < rate < math.inf for rate in self.learning_rates):
+            raise SettingsError(
+                f"learning_rates={self.learning_rates}", "at least one, all of them above 0", "say for example 0.03,0.1,0.3"
+            )
+        if not (0 <= self.warmup < 1 and self.clip > 0 and self.weight_decay >= 0):
+            raise SettingsError(
+                f"warmup={self.warmup}, clip={self.clip}, weight_decay={self.weight_decay}",
+                "a share from 0 to below 1, a number above 0, and one from 0 up",
+                "correct the one that is not",
+            )
+
+    def rate(self, step: int, steps: int) -> float:
+        """The share of the learning rate in force at a step (0 based)."""
+        rise = max(1, round(self.warmup * steps))
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+    def alive(self, step: int, steps: int, variants: int) -> int:
+        """How many variants are still run at a step: all, from a quarter of the way half, from half of the way one."""
+        if step < steps / 4:
+            return variants
+        return 1 if step >= steps / 2 else -(-variants // 2)
+
+    def looks(self, step: int, steps: int, variants: int) -> bool:
+        """Whether the dev rows are looked at after so many steps: now and then, at the end, and before variants are dropped."""
+        every = max(1, steps // self.evaluations)
+        fewer = self.alive(step, steps, variants) < self.alive(step - 1, steps, variants)
+        return step % every == 0 or step == steps or fewer
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a descent costs, in tokens.
+
+    Settings:
+        step: one variant's step.
+        look: one variant's look at the dev rows.
+        row: the first reading of a training row.
+        dev: the first reading of all dev rows.
+    """
+
+    step: float
+    look: float
+    row: float
+    dev: float
+
+    def of(self, steps: int, schedule: Schedule, variants: int, rows: int) -> float:
+        """So many steps, with their looks at the dev rows and the first readings of the training rows."""
+        alive = [schedule.alive(step, steps, variants) for step in range(steps)]
+        looks = sum(alive[step - 1] for step in range(1, steps + 1) if schedule.looks(step, steps, variants))
+        read = self.dev + self.row * min(rows, steps * schedule.batch)
+        return sum(alive) * self.step + (variants + looks) * self.look + read
+
+    def affordable(self, tokens: float, schedule: Schedule, variants: int, rows: int) -> int:
+        """The most steps that so many tokens allow; 0 where they do not allow one."""
+        low, high = 0, schedule.most_steps if schedule.steps is None else schedule.steps
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.of(middle, schedule, variants, rows) <= tokens else (low, middle - 1)
+        return low
