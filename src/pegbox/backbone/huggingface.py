@@ -160,6 +160,10 @@ class HuggingFaceBackbone:
             mask[row, width - len(run) :] = 1
         return embeds, mask
 
+    def forget(self) -> None:
+        """See `pegbox.backbone.seam.Backbone.forget`."""
+        self.store.clear()
+
     def weights_digest(self) -> str:
         """See `pegbox.backbone.seam.Backbone.weights_digest`."""
         return state_digest(self._engine.model)

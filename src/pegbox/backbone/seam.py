@@ -152,5 +152,8 @@ class Backbone(Protocol):
         Shape: [B, len(layers), 2, H]: the mean over the text's positions, and the last position.
         """
 
+    def forget(self) -> None:
+        """Drops what was kept of earlier prompts and rows, so that the work to come costs what it would cost alone."""
+
     def weights_digest(self) -> str:
         """SHA-256 over the weights as they are in memory, to prove that nothing moved them."""
