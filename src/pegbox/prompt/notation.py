@@ -5,9 +5,9 @@ r"""The one-line notation of prompts, and back.
 
 ``{name}`` is a field; ``[hard name]`` and ``[hard name="words"]`` are an open and a filled hard slot; ``[soft name 16]`` is a
 soft slot of 16 vectors (vectors themselves are not written); ``[answer]`` is where the model answers, if need be with the
-words for each label; ``[system]``, ``[user]`` and ``[assistant]`` begin a chat turn. White space around a turn's mark does not
-count. A literal ``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a
-space at a turn's edge as ``\s``.
+words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]`` begin a chat
+turn. White space around a turn's mark does not count. A literal ``[ ] { } \`` is written with a backslash before it, a new line
+as ``\n``, a tab as ``\t``, and a space at a turn's edge as ``\s``.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _segment(match: re.Match[str], notation: str) -> Segment | _Space:
         )
     if match["text"] is not None:
         return Text(match["text"])
-    labels = [(_unquoted(label), _split(_unquoted(words))) for label, words in _LABEL.findall(match["verbalizer"])]
+    labels = [(_unquoted(label), _split(words)) for label, words in _LABEL.findall(match["verbalizer"])]
     return Answer(tuple(labels))
 
 
@@ -112,8 +112,7 @@ def _written(segment: Segment) -> str:
         case SoftSlot(name, length):
             return f"[soft {name} {length}]"
         case Answer(words):
-            labels = (f" {_quoted(label)}={_quoted('|'.join(w.replace('|', '||') for w in some))}" for label, some in words)
-            return f"[answer{''.join(labels)}]"
+            return f"[answer{''.join(f' {_quoted(label)}={_joined(some)}' for label, some in words)}]"
 
 
 def _edged(text: str) -> str:
@@ -130,18 +129,30 @@ def _edge(character: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", r"\n").replace("\t", r"\t").replace("\r", r"\r")
-    return f'"{escaped}"'
+    return f'"{_inner(text)}"'
+
+
+def _joined(words: tuple[str, ...]) -> str:
+    """The words of one label in quotation marks; see `_split`."""
+    parted = "|".join(_inner(word).replace("|", r"\|") for word in words)
+    return f'"{parted}"'
+
+
+def _inner(text: str) -> str:
+    """A text as it stands between quotation marks."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return escaped.replace("\n", r"\n").replace("\t", r"\t").replace("\r", r"\r")
 
 
 def _unquoted(text: str) -> str:
-    if not text.startswith('"'):
-        return text
-    return re.sub(
-        r"\\(.)", lambda match: {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1]), text[1:-1], flags=re.DOTALL
-    )
+    return _read(text[1:-1]) if text.startswith('"') else text
 
 
-def _split(words: str) -> tuple[str, ...]:
-    """The words of one label: they are parted by a single bar; two bars stand for one in a word."""
-    return tuple(word.replace("\0", "|") for word in words.replace("||", "\0").split("|"))
+def _read(inner: str) -> str:
+    breaks = {"n": "\n", "t": "\t", "r": "\r"}
+    return re.sub(r"\\(.)", lambda match: breaks.get(match[1], match[1]), inner, flags=re.DOTALL)
+
+
+def _split(quoted: str) -> tuple[str, ...]:
+    """The words of one label, parted at the bars that no backslash stands before."""
+    return tuple(_read(word) for word in re.findall(r"(?:^|\|)((?:[^|\\]|\\.)*)", quoted[1:-1], flags=re.DOTALL))

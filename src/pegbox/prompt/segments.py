@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from pegbox.errors import PromptError
 
 ROLES = ("system", "user", "assistant")
+_SLOT_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_FIELD_NAME = re.compile(r"[^{}\[\]\\\n]+")
 
 
 @dataclass(frozen=True)
@@ -23,24 +26,40 @@ class Text:
 
 @dataclass(frozen=True)
 class Field:
-    """A place for one of the row's own texts. What stands there is data, never structure."""
+    """A place for one of the row's own texts. What stands there is data, never structure.
+
+    Raises: PromptError for a name that the notation cannot hold.
+    """
 
     name: str
+
+    def __post_init__(self) -> None:
+        if not _FIELD_NAME.fullmatch(self.name):
+            raise PromptError(
+                f"a field named {self.name!r}", "a name on one line without [ ] { } or \\", "rename the column in the data"
+            )
 
 
 @dataclass(frozen=True)
 class HardSlot:
-    """A place for words; open while `words` is None."""
+    """A place for words; open while `words` is None.
+
+    Raises: PromptError for a name that the notation cannot hold.
+    """
 
     name: str
     words: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_slot_name(self.name)
+
 
 @dataclass(frozen=True, eq=False)
 class SoftSlot:
-    """A place for learned vectors; open while `vectors` is None.
+    """A place for learned vectors; open while `vectors` is None. It keeps a copy of the vectors it is given.
 
     Shape: vectors [P, H], float32, with P = length.
+    Raises: PromptError for a name that the notation cannot hold, a length below 1, or vectors of another shape.
     """
 
     name: str
@@ -48,11 +67,13 @@ class SoftSlot:
     vectors: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
+        _check_slot_name(self.name)
         if self.length < 1:
             raise PromptError(f"soft slot {self.name!r} has length {self.length}", "at least 1", "write [soft name 16]")
         if self.vectors is None:
             return
-        vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
+        # always a copy: an optimiser's own array goes on changing, and a value must not
+        vectors = np.array(self.vectors, dtype=np.float32, order="C")
         if vectors.ndim != 2 or vectors.shape[0] != self.length:
             raise PromptError(
                 f"vectors of shape {vectors.shape} for soft slot {self.name!r} of length {self.length}",
@@ -67,7 +88,7 @@ class SoftSlot:
             return False
         if self.vectors is None or other.vectors is None:
             return self.vectors is other.vectors
-        return np.array_equal(self.vectors, other.vectors)
+        return self.vectors.shape == other.vectors.shape and self.vectors.tobytes() == other.vectors.tobytes()
 
     def __hash__(self) -> int:
         return hash((self.name, self.length, None if self.vectors is None else self.vectors.tobytes()))
@@ -79,9 +100,18 @@ class Answer:
 
     Settings:
         words: for each label the words that stand for it (its verbalizer); empty: the labels' own words.
+
+    Raises: PromptError for a label named twice, or one without words.
     """
 
     words: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        labels = [label for label, _ in self.words]
+        if twice := next((label for label in labels if labels.count(label) > 1), None):
+            raise PromptError(f"words for the label {twice!r} twice", "each label once", f'write {twice}="one|other"')
+        if bare := next((label for label, words in self.words if not words), None):
+            raise PromptError(f"no words for the label {bare!r}", "at least one word", f'write {bare}="word"')
 
 
 Segment = Text | Field | HardSlot | SoftSlot | Answer
@@ -189,7 +219,7 @@ class Prompt:
                     return isinstance(before, Text) and before.text.endswith(" ")
         raise PromptError(f"no slot {slot!r} in this prompt", f"one of: {', '.join(self.slots) or 'none'}", "check its name")
 
-    def fill(self, **values: str | NDArray[np.float32] | None) -> Prompt:
+    def fill(self, /, **values: str | NDArray[np.float32] | None) -> Prompt:
         """The same prompt with these slots filled (or opened, with None). Raises PromptError for an unknown slot."""
         for name in values:
             if name not in self.slots:
@@ -224,6 +254,13 @@ class Prompt:
                 else:
                     found.update(repr(segment).encode("utf-8", "surrogatepass"))
         return found.hexdigest()
+
+
+def _check_slot_name(name: str) -> None:
+    if not _SLOT_NAME.fullmatch(name):
+        raise PromptError(
+            f"a slot named {name!r}", "a letter or _, then letters, digits, _ . or -", "write [soft steer 16] or [hard say]"
+        )
 
 
 def _content(slot: Slot) -> object:
