@@ -125,6 +125,13 @@ def test_the_best_step_is_kept_and_a_divergence_is_said(setting: dict[str, Any],
     np.testing.assert_allclose(np.log(found.predict_proba(test_rows)), plain, atol=1e-4)
 
 
+def test_after_a_divergence_the_next_learning_rate_is_taken(setting: dict[str, Any]) -> None:
+    setting["budget"] = Budget(tokens=12_000)
+    Lora(learning_rates=(1e30, 1e-3), batch=8).fit(**setting)
+    assert setting["trail"].of("plan")[-1]["variants"] == 1
+    assert setting["trail"].of("best")[-1]["learning_rate"] == 1e-3
+
+
 def test_a_small_budget_tries_fewer_learning_rates(setting: dict[str, Any]) -> None:
     setting["budget"] = Budget(tokens=12_000)
     SMALL.fit(**setting)

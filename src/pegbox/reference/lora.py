@@ -41,7 +41,7 @@ class Lora:
         rank: width of the added matrices.
         alpha: their weight is alpha / rank.
         modules: the layers that get them: "all-linear", or the ends of the layers' names.
-        learning_rates: tried in this order; where the budget is small, only the first ones.
+        learning_rates: tried in this order; where the budget is small only the first ones, and others if those diverge.
         batch: rows in a step.
         most_steps: no more steps than these, whatever the budget.
         trial_steps: a learning rate is tried only if it can have so many steps.
@@ -58,7 +58,7 @@ class Lora:
     rank: int = 8
     alpha: int = 16
     modules: str | tuple[str, ...] = "all-linear"
-    learning_rates: tuple[float, ...] = (1e-3, 3e-4, 3e-3)
+    learning_rates: tuple[float, ...] = (3e-3, 1e-3, 3e-4)
     batch: int = 16
     most_steps: int = 1000
     trial_steps: int = 10
@@ -91,8 +91,6 @@ class Lora:
         plan = self._plan(training, meter, len(dev))
         dev = dev.take([int(at) for at in np.random.default_rng([seed, 0]).permutation(len(dev))[: plan.dev_rows]])
         training.run(plan, task.bind(prompt, adapted, dev))
-        if meter.exhausted:
-            trail.write("note", text="the budget is spent")
         for some in weights:
             some.requires_grad_(False)
         return LoraPredictor(prompt, task, adapted, sum(some.numel() for some in weights))
@@ -125,18 +123,19 @@ class Lora:
         return backbone.with_model(model, f"{backbone.digest}+lora"), weights
 
     def _plan(self, training: _Training, meter: Meter, dev_rows: int) -> _Plan:
-        """How the budget is divided. Kept, so that a second try does the same."""
+        """How the budget is divided. A second try starts from the same speed, so it does the same."""
         per_step = training.cost(meter)
         left = meter.tokens_left or 0
-        per_row = per_step / 2 / self.batch
-        looks = self.evaluations + len(self.learning_rates)
-        looked = min(dev_rows, self.dev_rows, max(_FEWEST_LOOKED, int(_LOOKING * left / looks / per_row)))
-        steps = (left - looks * looked * per_row) / per_step
+        per_row = per_step / 2 / self.batch  # a look at a row is a forward pass alone
+        steps = (1 - _LOOKING) * left / per_step
         rates = len(self.learning_rates)
-        while rates > 1 and steps / (3 + rates) < self.trial_steps:  # n quarters at first, three quarters later
+        while rates > 1 and steps / (3 + rates) < self.trial_steps:  # a quarter of the way with each, three with the best
             rates -= 1
+        trials = rates if rates > 1 else 0
+        looks = max(1 + trials, min(self.evaluations + trials, int(_LOOKING * left / (_FEWEST_LOOKED * per_row))))
+        looked = min(dev_rows, self.dev_rows, max(_FEWEST_LOOKED, int(_LOOKING * left / looks / per_row)))
         whole = int(max(1, min(steps * 4 / (3 + rates), self.most_steps)))
-        return _Plan(whole, max(1, whole // 4) if rates > 1 else 0, rates, looked)
+        return _Plan(whole, max(1, whole // 4) if trials else 0, rates, looked, max(1, whole // (looks - trials)))
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the learning rate in force at a step (0 based)."""
@@ -146,12 +145,21 @@ class Lora:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Steps in all, steps of each trial, how many learning rates are tried, and dev rows looked at each time."""
+    """How the steps go.
+
+    Settings:
+        steps: in all.
+        trial: of these, those that every learning rate is tried with.
+        rates: how many learning rates are tried.
+        dev_rows: how many dev rows are looked at each time.
+        every: steps between looks.
+    """
 
     steps: int
     trial: int
     rates: int
     dev_rows: int
+    every: int
 
 
 @dataclass(eq=False)
@@ -193,11 +201,10 @@ class _Training:
             trail.write("note", text=f"{count} of {len(train)} training texts were cut to the model's context")
 
     def cost(self, meter: Meter) -> float:
-        """Tokens of one step; the first step also warms up, so the second one sets the speed."""
-        began, before = 0.0, 0
-        for step in range(2):
-            began, before = time.monotonic(), meter.tokens
-            self._gradient(step)
+        """Tokens of one step, which also sets the speed; a first look at two rows warms up."""
+        self._gradient(batch_rows(0, 2, self.bound.size, self.seed))
+        began, before = time.monotonic(), meter.tokens
+        self._gradient(batch_rows(0, self.settings.batch, self.bound.size, self.seed))
         tokens = meter.tokens - before
         meter.settle(tokens / (time.monotonic() - began))
         return tokens
@@ -206,10 +213,19 @@ class _Training:
         """Leaves the best weights in place."""
         trials = [self._trial(number, rate) for number, rate in enumerate(self.settings.learning_rates[: plan.rates])]
         self.trail.write("plan", steps=plan.steps, trial=plan.trial, variants=len(trials), batch=self.settings.batch)
+        if plan.steps * self.settings.batch < self.bound.size:
+            seen = plan.steps * self.settings.batch
+            self.trail.write(
+                "note", text=f"the budget allows {plan.steps} steps: {seen} of {self.bound.size} training rows are seen"
+            )
         for trial in trials:
             self._advance(trial, plan.trial, plan, judge)
         best = min(trials, key=lambda trial: trial.loss)
         self._advance(best, plan.steps, plan, judge)
+        for number, rate in list(enumerate(self.settings.learning_rates))[plan.rates :]:
+            if not best.best:
+                best = self._trial(number, rate)
+                self._advance(best, plan.steps, plan, judge)
         if not best.best:
             self.trail.write("note", text="no step gave a dev loss that is a number: the weights are those of the backbone")
         self._place(best.best or self.start)
@@ -220,10 +236,11 @@ class _Training:
 
     def _advance(self, trial: _Trial, until: int, plan: _Plan, judge: BoundClassification) -> None:
         self._place(trial.weights)
-        every = max(1, plan.steps // self.settings.evaluations)
         while trial.step < until and trial.sound:
             self._step(trial, plan.steps)
-            if trial.step in (until, plan.steps) or (trial.step > plan.trial and (plan.steps - trial.step) % every == 0):
+            if trial.step == until or (
+                trial.step > max(plan.trial, plan.every) and (plan.steps - trial.step) % plan.every == 0
+            ):
                 self._judge(trial, judge)
                 if trial.waited >= self.settings.patience:
                     self.trail.write(
@@ -233,7 +250,7 @@ class _Training:
         trial.weights = self._copy()
 
     def _step(self, trial: _Trial, steps: int) -> None:
-        loss = self._gradient(trial.step)
+        loss = self._gradient(batch_rows(trial.step, self.settings.batch, self.bound.size, self.seed))
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings.clip)
         trial.sound = math.isfinite(loss) and bool(torch.isfinite(norm))
         if not trial.sound:
@@ -246,9 +263,8 @@ class _Training:
         spent = self.backbone.spent.forward + self.backbone.spent.backward
         self.trail.write("step", step=trial.step, of=steps, loss=loss, variant=trial.number, tokens=spent)
 
-    def _gradient(self, step: int) -> float:
+    def _gradient(self, index: Sequence[int]) -> float:
         """Leaves the mean loss's gradient in the weights; part by part, where the batch is long."""
-        index = batch_rows(step, self.settings.batch, self.bound.size, self.seed)
         for some in self.weights:
             some.grad = None
         total = 0.0
