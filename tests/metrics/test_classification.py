@@ -77,18 +77,32 @@ def test_constant_answers_have_no_correlation() -> None:
     assert score([0, 1, 1], [[0, 1]] * 3).mcc == 0.0
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_formulas_on_tables_agree_with_scikit_learn(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_agree_with_scikit_learn(seed: int) -> None:
+    from sklearn.metrics import confusion_matrix, log_loss, matthews_corrcoef, precision_recall_fscore_support
+
     generator = np.random.default_rng(seed)
-    gold, predicted = generator.integers(0, 5, 40), generator.integers(0, 4, 40)
-    found = score(gold, certain(predicted, 6))
-    tables = np.stack([found.confusion, found.confusion * 3.0])
+    gold, chances = generator.integers(0, 5, 40), generator.dirichlet([0.5] * 6, 40)
+    predicted = chances.argmax(1)
+    found = score(gold, chances)
+    each = precision_recall_fscore_support(gold, predicted, labels=np.arange(6), zero_division=0)
+    means = precision_recall_fscore_support(gold, predicted, average="macro", zero_division=0)
+    for place, name in enumerate(("precision", "recall", "f1")):
+        assert [getattr(c, name) for c in found.classes] == pytest.approx(each[place])
+        assert getattr(found, f"macro_{name}") == pytest.approx(means[place])
+    assert found.mcc == pytest.approx(matthews_corrcoef(gold, predicted))
+    assert found.log_loss == pytest.approx(log_loss(gold, chances, labels=np.arange(6)), rel=1e-6)
+    assert (found.confusion == confusion_matrix(gold, predicted, labels=np.arange(6))).all()
+
+
+def test_formulas_take_many_tables_at_once() -> None:
+    tables = np.stack([TABLE, 3 * TABLE, TABLE.T])
+    assert confusion.mcc(tables) == pytest.approx([26 / math.sqrt(66 * 58)] * 3)
+    assert confusion.accuracy(tables) == pytest.approx([0.6] * 3)
     precision, recall, f1 = confusion.per_class(tables)
-    for mine, theirs in ((precision, "precision"), (recall, "recall"), (f1, "f1")):
-        assert mine[1] == pytest.approx([getattr(c, theirs) for c in found.classes])
-        assert confusion.macro(mine, tables)[0] == pytest.approx(getattr(found, f"macro_{theirs}"))
-    assert confusion.mcc(tables) == pytest.approx([found.mcc] * 2)
-    assert confusion.accuracy(tables) == pytest.approx([found.accuracy] * 2)
+    assert precision[2] == pytest.approx(recall[0])
+    assert f1[2] == pytest.approx(f1[1])
+    assert confusion.macro(f1, tables) == pytest.approx([1.75 / 3] * 3)
 
 
 def test_no_rows_is_an_error_not_a_zero() -> None:

@@ -79,7 +79,8 @@ class Comparison:
         texts: the N test texts, for the most-confused rows.
         gold: [N] index into labels.
         numbers: the N row numbers in the source.
-        cells: one for each method and seed; a deterministic method may have a single cell (seed -1), which counts for every seed.
+        cells: one for each method and seed; a deterministic method may have a single cell (seed -1), which counts for
+            every seed.
         settings: model, dtype, budget, splits, digests, versions: whatever the report should state.
         notes: remarks on data and run, in plain sentences.
     """

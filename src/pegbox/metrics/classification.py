@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pegbox.errors import DataError
+from pegbox.metrics import confusion
 
 BINS = 15
 SMALLEST = 1e-12
@@ -124,11 +125,9 @@ def log_loss_rows(labels: NDArray[np.int64], chances: NDArray[np.float64]) -> ND
     return np.asarray(-np.log(np.maximum(chances[np.arange(len(labels)), labels], SMALLEST)))
 
 
-def confusion_matrix(gold: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.int64]:
+def confusion_matrix(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Counts [C, C], gold in rows and predicted in columns."""
-    from sklearn.metrics import confusion_matrix as count
-
-    return np.asarray(count(gold, predicted, labels=np.arange(classes)), dtype=np.int64)
+    return np.bincount(gold * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def score(gold: ArrayLike, probabilities: ArrayLike) -> Scores:
@@ -139,21 +138,20 @@ def score(gold: ArrayLike, probabilities: ArrayLike) -> Scores:
     Raises:
         DataError: as `checked` says; never a score for no rows.
     """
-    from sklearn.metrics import matthews_corrcoef, precision_recall_fscore_support
-
     labels, chances = checked(gold, probabilities)
-    predicted, classes = chances.argmax(1), chances.shape[1]
-    each = precision_recall_fscore_support(labels, predicted, labels=np.arange(classes), zero_division=0)
-    means = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
+    counts = confusion_matrix(labels, chances.argmax(1), chances.shape[1])
+    each = confusion.per_class(counts)
+    macro = [float(confusion.macro(values, counts)) for values in each]
+    rows = zip(*each, counts.sum(1), strict=True)
     return Scores(
-        accuracy=float((predicted == labels).mean()),
-        macro_precision=float(means[0]),
-        macro_recall=float(means[1]),
-        macro_f1=float(means[2]),
-        mcc=float(matthews_corrcoef(labels, predicted)),
+        accuracy=float(confusion.accuracy(counts)),
+        macro_precision=macro[0],
+        macro_recall=macro[1],
+        macro_f1=macro[2],
+        mcc=float(confusion.mcc(counts)),
         ece=ece(labels, chances),
         brier=float(brier_rows(labels, chances).mean()),
         log_loss=float(log_loss_rows(labels, chances).mean()),
-        classes=tuple(ClassScores(float(p), float(r), float(f), int(n)) for p, r, f, n in zip(*each, strict=True)),
-        confusion=confusion_matrix(labels, predicted, classes),
+        classes=tuple(ClassScores(float(p), float(r), float(f), int(n)) for p, r, f, n in rows),
+        confusion=counts,
     )

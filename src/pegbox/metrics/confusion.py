@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[np.floating]
+Counts = NDArray[Any]
+Values = NDArray[np.float64]
 
 
-def _ratio(above: Counts, below: Counts) -> Counts:
+def _ratio(above: Counts, below: Counts) -> Values:
     """above / below, and 0 where below is 0."""
     return np.divide(above, below, out=np.zeros_like(above, dtype=np.float64), where=below > 0)
 
 
-def per_class(counts: Counts) -> tuple[Counts, Counts, Counts]:
+def per_class(counts: Counts) -> tuple[Values, Values, Values]:
     """Precision, recall and F1 of each class; 0 where nothing was predicted or nothing was there.
 
     Shape:
@@ -24,7 +27,7 @@ def per_class(counts: Counts) -> tuple[Counts, Counts, Counts]:
     return _ratio(right, predicted), _ratio(right, gold), _ratio(2 * right, gold + predicted)
 
 
-def macro(values: Counts, counts: Counts) -> Counts:
+def macro(values: Values, counts: Counts) -> Values:
     """Mean over the classes that occur as gold or as prediction, which is scikit-learn's rule.
 
     Shape:
@@ -34,7 +37,7 @@ def macro(values: Counts, counts: Counts) -> Counts:
     return _ratio((values * seen).sum(-1), seen.sum(-1).astype(np.float64))
 
 
-def mcc(counts: Counts) -> Counts:
+def mcc(counts: Counts) -> Values:
     """Matthews' correlation for any number of classes; 0 where gold or prediction is constant.
 
     Shape:
@@ -50,6 +53,6 @@ def mcc(counts: Counts) -> Counts:
     return _ratio(together, np.sqrt(alone))
 
 
-def accuracy(counts: Counts) -> Counts:
+def accuracy(counts: Counts) -> Values:
     """Share on the diagonal. Shape: [..., C, C] to [...]."""
     return _ratio(np.einsum("...cc->...", np.asarray(counts, dtype=np.float64)), counts.sum((-1, -2)))
