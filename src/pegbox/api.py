@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pegbox.artifact import Tuned, load
+import pegbox
+from pegbox.artifact import Tuned, load, opened, row_marks, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.read import read
-from pegbox.data.rows import Data, Rows
+from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.samples import sample
 from pegbox.data.split import dev_split, few_shot
-from pegbox.data.table import SAMPLE, read_rows
+from pegbox.data.table import SAMPLE, read_table
 from pegbox.errors import DataError, RunError, SettingsError
 from pegbox.evaluate.report import Report
 from pegbox.evaluate.scores import Evaluation, evaluate_predictor
-from pegbox.prompt import Prompt, format, parse
+from pegbox.prompt import Prompt, parse
 from pegbox.recipe.comparison import Plan, Watch
 from pegbox.recipe.comparison import compare as run_comparison
-from pegbox.recipe.methods import METHODS, method
+from pegbox.recipe.methods import method as known_method
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, default_prompt, run
+from pegbox.recipe.settings import identity
 from pegbox.task.calibration import Method as CalibrationMethod
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
@@ -34,7 +36,7 @@ from pegbox.tune.trail import Event, Trail
 __all__ = ["Report", "Tuned", "compare", "evaluate", "load", "tune"]
 
 DEFAULT_METHODS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
-Words = Mapping[str, str | Sequence[str]]
+Words = Mapping[Any, str | Sequence[str]]
 
 
 def open_backbone(model: str | HuggingFaceBackbone, dtype: str = "auto", device: str = "auto") -> HuggingFaceBackbone:
@@ -76,7 +78,8 @@ def tune(
     """Tunes a prompt on labelled rows.
 
     Settings:
-        data: Rows, a file, a DataFrame, a data set, or lists of (text, label); a `Data` stands for its training rows.
+        data: Rows, a file, a DataFrame, a data set, a list of (text, label) pairs or a tuple of two lists; a `Data` stands for
+            its training rows.
         method: a name from `pegbox methods` that makes a prompt.
         model: the frozen model.
         text, label: the columns, where they cannot be guessed.
@@ -89,19 +92,22 @@ def tune(
         calibration: batch, contextual or none.
         channel: noisy-channel scoring.
         settings: the method's settings, by dotted name.
-        folder: where to keep the run, so that it can go on after an interruption.
+        dtype, device: the model's number type and place.
+        folder: where to keep the run, so that the same call goes on after an interruption. It may be deleted when the result
+            is saved.
         watch: told of each event of the run.
 
     Raises: DataError, SettingsError, BackboneError; RunError where the folder holds another run.
     """
-    if METHODS.get(method) is not None and METHODS[method].predictor:
-        raise SettingsError(f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference")
-    given, chosen_on = (data.train, data.dev) if isinstance(data, Data) else (_rows(data, text, label), None)
-    if dev is not None:
-        chosen_on = _rows(dev, text, label)
+    if known_method(method).predictor:
+        raise SettingsError(
+            f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference"
+        )
+    given, chosen_on, notes = _parts(data, dev, text, label)
     given = given if shots is None else few_shot(given, shots, seed)
     train, judged = dev_split(given, seed) if chosen_on is None else (given, chosen_on)
     task, start = task_and_prompt(given, prompt, words, calibration, channel)
+    task.gold(judged)  # an unknown label is told now, not after an hour
     job = Job(method, start, task, _budget(budget), seed, settings or {})
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
@@ -110,9 +116,8 @@ def tune(
     outcome = run(job, backbone, train, judged, Trail(place, watch))
     assert isinstance(outcome.predictor, PromptPredictor)
     record = record_of(job, outcome, backbone, train, judged)
-    if place is not None:
-        shutil.rmtree(place)
-    return Tuned(outcome.predictor, record, outcome.trail)
+    record["notes"] = [*notes, *record["notes"]]
+    return Tuned(outcome.predictor, record, outcome.trail, frozenset((*row_marks(train), *row_marks(judged))))
 
 
 def compare(
@@ -152,22 +157,42 @@ def compare(
     """
     known = data if isinstance(data, Data) else read(data, text, label)
     if known.test is None:
-        raise DataError("data without test rows", "a sealed test part for the final scores", "read it with test_size=0.2, or name a test file")
+        raise DataError(
+            "data without test rows",
+            "a sealed test part for the final scores",
+            "read it with test_size=0.2, or name a test file",
+        )
     train = known.train if shots is None else few_shot(known.train, shots, 0)
     task, start = task_and_prompt(train, prompt, words, calibration, channel)
     plan = Plan(tuple(methods or DEFAULT_METHODS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
-    return Report.of(run_comparison(plan, backbone, train, known.test, known.dev, place, watch or (lambda *_: None), known.notes))
+    told = watch or (lambda *_: None)
+    return Report.of(run_comparison(plan, backbone, train, known.test, known.dev, place, told, known.notes))
 
 
 def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | None = None) -> Evaluation:
-    """Scores a tuned prompt on labelled rows, with 95 % intervals.
+    """Scores a tuned prompt on labelled rows, with 95 % intervals. The opening of these rows is written in `tuned`.
+
+    Settings:
+        data: what `pegbox.read` returned, of which the test rows are opened, or labelled rows in any form.
 
     Raises: DataError for unlabelled rows, no rows, or labels that the prompt does not know.
     """
-    rows = data.open("evaluate") if hasattr(data, "open") and not isinstance(data, Rows) else _rows(data, text, label)
-    return evaluate_predictor(tuned.predictor, rows, tuned.labels)
+    sealed = data.test if isinstance(data, Data) else data if isinstance(data, Sealed) else None
+    if isinstance(data, Data) and sealed is None:
+        raise DataError("data without test rows", "a sealed test part", "read it with test_size=0.2, or give rows to score")
+    rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(data, text, label)
+    found = evaluate_predictor(tuned.predictor, rows, tuned.labels)
+    said = list(notes)
+    opening = {"rows_digest": found.rows_digest, "rows": found.rows, "source": found.source, "accuracy": found.scores.accuracy}
+    if (count := opened(tuned.evaluations, opening)) > 1:
+        said.append(f"these rows have now been opened {count} times with this prompt; choose nothing by their scores")
+    if cut := tuned.predictor.cut_rows(rows):
+        said.append(f"{len(cut)} of {found.rows} texts were cut to the model's context")
+    if seen := seen_rows(tuned, rows):
+        said.append(f"{seen} of these rows were there in tuning: the scores flatter the prompt")
+    return replace(found, opening=count, notes=tuple(said))
 
 
 def task_and_prompt(
@@ -177,15 +202,28 @@ def task_and_prompt(
     known = sample(rows.source.removeprefix(SAMPLE)) if rows.source.startswith(SAMPLE) else None
     if words is None and known is not None:
         words = known.words
-    plain = {label: (some,) if isinstance(some, str) else tuple(some) for label, some in (words or {}).items()}
+    plain = {str(label): (some,) if isinstance(some, str) else tuple(some) for label, some in (words or {}).items()}
     task = Classification(rows.label_set(), plain, calibration, channel)
     if prompt is None:
         return task, default_prompt(task, None if known is None else known.instruction)
     return task, parse(prompt) if isinstance(prompt, str) else prompt
 
 
-def _rows(data: Any, text: str | None, label: str | None) -> Rows:
-    return data if isinstance(data, Rows) else read_rows(data, text, label, labelled=True)
+def _rows(data: Any, text: str | None, label: str | None) -> tuple[Rows, tuple[str, ...]]:
+    """Labelled rows, and what the reader guessed or left out."""
+    if isinstance(data, Rows):
+        return data, ()
+    table = read_table(data, text, label, labelled=True)
+    return table.rows, table.notes
+
+
+def _parts(data: Any, dev: Any, text: str | None, label: str | None) -> tuple[Rows, Rows | None, tuple[str, ...]]:
+    """Rows to learn from, rows to choose on where there are some, and notes."""
+    given, notes = (data.train, data.notes) if isinstance(data, Data) else _rows(data, text, label)
+    if dev is not None:
+        judged, more = _rows(dev, text, label)
+        return given, judged, (*notes, *more)
+    return given, data.dev if isinstance(data, Data) else None, notes
 
 
 def _budget(budget: str | Budget) -> Budget:
@@ -194,15 +232,21 @@ def _budget(budget: str | Budget) -> Budget:
 
 def _claim(folder: Path, job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows) -> None:
     """Takes a folder for this run, or finds that it is this run's already. Raises RunError if it is another's."""
-    made = [repr(method(job.method).make()), json.dumps(dict(job.settings), default=str), job.seed, str(job.budget)]
-    known = [*made, format(job.prompt), repr(job.task), backbone.digest, backbone.dtype, train.digest(), dev.digest()]
-    digest = hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    model = [backbone.digest, backbone.dtype, backbone.device, pegbox.__version__]
+    made = [job.method, identity(job.made()), job.seed, str(job.budget), job.prompt.digest(), repr(job.task)]
+    digest = hashlib.sha256(json.dumps([*made, *model, train.digest(), dev.digest()]).encode()).hexdigest()
     mark = folder / "run.json"
     if mark.exists():
         if json.loads(mark.read_text(encoding="utf-8")).get("digest") != digest:
-            raise RunError(f"{folder} holds an unfinished run with other settings or data", "the same run, to go on with", "delete the folder, or choose another")
+            raise RunError(
+                f"{folder} holds a run with other settings or data",
+                "the same run, to go on with",
+                "delete the folder, or choose another",
+            )
         return
-    if folder.exists() and any(folder.iterdir()):
+    draft = folder / "run.tmp"
+    if folder.exists() and (not folder.is_dir() or any(path != draft for path in folder.iterdir())):
         raise RunError(f"{folder} is there already and is no run", "a new folder", "choose another name")
     folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps({"digest": digest, "method": job.method}) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps({"digest": digest, "method": job.method}) + "\n", encoding="utf-8")
+    draft.replace(mark)

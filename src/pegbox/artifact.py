@@ -1,11 +1,12 @@
 """The artifact: a tuned prompt as a small folder that predicts.
 
-    manifest.json        format, method, settings, seed, versions, digests of model and data, calibration, evaluations
-    prompt.json          the prompt in notation, the labels and their words
+    manifest.json        format, method, settings, seed, versions, digests of model and data, evaluations
+    prompt.json          the prompt in notation, the labels and their words, the calibration
     vectors.safetensors  the soft slots' vectors, float32 (only where there are soft slots)
+    seen.txt             short digests of the rows that were there in tuning, to notice them among test rows
     trail.jsonl          the record of the run
 
-Nothing in it is executable. Loading it on another model is refused.
+The first three are all that is needed to predict. Nothing in it is executable. Loading it on another model is refused.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ from numpy.typing import NDArray
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.data.table import read_rows
-from pegbox.errors import ArtifactError
+from pegbox.data.table import SAMPLE, read_rows
+from pegbox.errors import ArtifactError, DataError, PromptError
 from pegbox.prompt import Prompt, SoftSlot, format, parse
 from pegbox.task.calibration import Calibration
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
 
 FORMAT = 1
-_FILES = ("manifest.json", "prompt.json")
+NEEDED = ("manifest.json", "prompt.json", "vectors.safetensors")
+"""What must be kept to predict."""
+_OWN = {"format", "model", "digest", "evaluations"}
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,17 @@ class Tuned:
 
     Settings:
         predictor: the filled prompt, the task, the backbone and the calibration.
-        record: where it came from: method, settings, seed, budget, versions, digests, dev scores, evaluations.
+        record: where it came from: method, settings, seed, budget, versions, digests, dev scores.
         trail: the run's events.
+        seen: marks of the rows that were there in tuning; see `row_marks`.
+        evaluations: the openings of test rows so far, in order.
     """
 
     predictor: PromptPredictor
     record: Mapping[str, Any] = field(default_factory=dict)
     trail: tuple[Mapping[str, Any], ...] = ()
+    seen: frozenset[str] = frozenset()
+    evaluations: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def prompt(self) -> Prompt:
@@ -79,9 +86,7 @@ class Tuned:
 
         Raises: ArtifactError where the folder holds something else.
         """
-        target = Path(folder)
-        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / "manifest.json").exists())):
-            raise ArtifactError(f"{target} is there already and is no artifact", "a new folder, or an artifact to replace", "choose another name")
+        target = free_place(folder)
         made = target.with_name(f".{target.name}.{os.getpid()}.new")
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
@@ -96,39 +101,71 @@ class Tuned:
         return target
 
     def _write(self, folder: Path) -> None:
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        prompt, task = self.prompt, self.predictor.task
+        prompt = self.prompt
         vectors = {
             name: np.asarray(slot.vectors)
             for name, slot in prompt.slots.items()
             if isinstance(slot, SoftSlot) and slot.vectors is not None
         }
         if vectors:
-            save_file(vectors, folder / "vectors.safetensors")
-        content = {"notation": format(prompt), "labels": task.labels, "words": task.words, "channel": task.channel}
-        (folder / "prompt.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (folder / "vectors.safetensors").write_bytes(save(vectors))  # `save_file` would lock others out
+        _write_json(folder / "prompt.json", self._content())
         backbone = self.backbone
         manifest = {
             "format": FORMAT,
             "model": {"name": backbone.name, "digest": backbone.digest, "width": backbone.width, "dtype": backbone.dtype},
-            "prompt_digest": prompt.digest(),
-            "calibration": {"method": self.predictor.calibration.method, "offsets": self.predictor.calibration.offsets},
-            "task_calibration": task.calibration,
+            "digest": _digest(prompt, self._content()),
+            "evaluations": self.evaluations,
             **self.record,
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _write_json(folder / "manifest.json", manifest)
+        (folder / "seen.txt").write_text("".join(f"{mark}\n" for mark in sorted(self.seen)), encoding="utf-8")
         lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in self.trail)
         (folder / "trail.jsonl").write_text(lines, encoding="utf-8")
 
+    def _content(self) -> dict[str, Any]:
+        task, calibration = self.predictor.task, self.predictor.calibration
+        return {
+            "notation": format(self.prompt),
+            "labels": list(task.labels),
+            "words": {label: list(words) for label, words in task.words.items()},
+            "channel": task.channel,
+            "task_calibration": task.calibration,
+            "calibration": {"method": calibration.method, "offsets": list(calibration.offsets)},
+        }
 
-_OWN = {"format", "model", "prompt_digest", "calibration", "task_calibration"}
+
+def free_place(folder: str | Path) -> Path:
+    """The path of a folder that an artifact may be written to.
+
+    Raises: ArtifactError where something else is there already.
+    """
+    target = Path(folder).expanduser().resolve()
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / "manifest.json").exists())):
+        raise ArtifactError(
+            f"{folder} is there already and is no artifact", "a new folder, or an artifact to replace", "choose another name"
+        )
+    return target
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _digest(prompt: Prompt, content: Mapping[str, Any]) -> str:
+    """Of all that decides a prediction besides the model: the prompt with its vectors, labels, words, calibration."""
+    plain = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(f"{prompt.digest()}{plain}".encode()).hexdigest()
 
 
 def as_rows(texts: Any) -> Rows:
-    """Texts in any form as unlabelled or labelled Rows. A single string is one text only in a list."""
+    """Texts in any form as Rows. A single string is the name of a file; one text goes in a list."""
     if isinstance(texts, Rows):
         return texts
+    if isinstance(texts, str) and not texts.startswith(SAMPLE) and not Path(texts).exists():
+        raise DataError(f"{texts!r}, which is no file", "a list of texts, or the name of a file", "put a single text in a list")
     if isinstance(texts, np.ndarray) or (isinstance(texts, Sequence) and not isinstance(texts, str)):
         plain = list(texts)
         if plain and all(isinstance(text, str) for text in plain):
@@ -142,42 +179,59 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises: ArtifactError for a folder that is none, is damaged, or of a later format.
     """
     path = Path(folder)
-    missing = [name for name in _FILES if not (path / name).is_file()]
-    if missing:
+    files = ("manifest.json", "prompt.json")
+    if missing := [name for name in files if not (path / name).is_file()]:
         raise ArtifactError(f"{path} has no {missing[0]}", "a folder that `pegbox tune` wrote", "check the path")
     try:
-        manifest, prompt = (json.loads((path / name).read_text(encoding="utf-8")) for name in _FILES)
+        manifest, prompt = (json.loads((path / name).read_text(encoding="utf-8")) for name in files)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path} is damaged: {error}", "whole JSON files", "copy or tune it again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise ArtifactError(f"{path} is of format {found}", f"format {FORMAT}", "use the pegbox that wrote it, or tune it again")
+        raise _damaged(path, str(error)) from error
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT or not isinstance(prompt, dict):
+        raise ArtifactError(
+            f"{path} is of format {found}", f"format {FORMAT}", "use the pegbox that wrote it, or tune it again"
+        )
     return manifest, prompt
 
 
 def read_prompt(folder: str | Path) -> Prompt:
     """An artifact's prompt with its vectors, without the model.
 
-    Raises: ArtifactError where the vectors do not fit the prompt or the digest does not fit both.
+    Raises: ArtifactError where the vectors do not fit the prompt or the digest does not fit all of it.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     path = Path(folder)
     manifest, content = read_folder(path)
-    prompt = parse(content["notation"])
-    soft = [name for name, slot in prompt.slots.items() if isinstance(slot, SoftSlot)]
-    if soft:
-        try:
+    try:
+        prompt = parse(content["notation"])
+        if soft := [name for name, slot in prompt.slots.items() if isinstance(slot, SoftSlot)]:
             vectors = load_file(path / "vectors.safetensors")
-        except (OSError, SafetensorError) as error:
-            raise ArtifactError(f"{path}/vectors.safetensors: {error}", "the soft slots' vectors", "copy or tune it again") from error
-        if set(vectors) != set(soft) or any(not np.isfinite(v).all() for v in vectors.values()):
-            raise ArtifactError(f"{path} has vectors for {sorted(vectors)}", f"finite vectors for {sorted(soft)}", "tune it again")
-        prompt = prompt.fill(**vectors)
-    if prompt.digest() != manifest["prompt_digest"]:
+            _check_vectors(path, vectors, soft, int(manifest["model"]["width"]))
+            prompt = prompt.fill(**vectors)
+        known = manifest["digest"]
+    except (OSError, SafetensorError, PromptError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error.came if isinstance(error, PromptError) else f"{type(error).__name__}: {error}") from error
+    if _digest(prompt, content) != known:
         raise ArtifactError(f"{path} was changed after it was written", "the prompt that was tuned", "copy or tune it again")
     return prompt
+
+
+def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], soft: Sequence[str], width: int) -> None:
+    if set(vectors) != set(soft):
+        raise ArtifactError(f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(soft)}", "copy or tune it again")
+    for name, found in vectors.items():
+        if found.ndim != 2 or found.shape[1] != width:
+            raise ArtifactError(
+                f"{path} has vectors of shape {found.shape} for {name!r}", f"vectors of width {width}", "copy or tune it again"
+            )
+        if not np.isfinite(found).all():
+            raise ArtifactError(f"{path} has vectors for {name!r} that are not finite", "numbers", "copy or tune it again")
+
+
+def _damaged(path: Path, why: str) -> ArtifactError:
+    return ArtifactError(f"{path} is damaged: {why}", "a folder as `pegbox tune` wrote it", "copy or tune it again")
 
 
 def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, device: str = "auto") -> Tuned:
@@ -190,22 +244,34 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
 
     Raises: ArtifactError for a damaged artifact or another model.
     """
-    manifest, content = read_folder(folder)
-    prompt = read_prompt(folder)
-    wanted = manifest["model"]
-    backbone = model if isinstance(model, HuggingFaceBackbone) else _backbone(model or wanted["name"], wanted["dtype"], device)
-    if backbone.digest != wanted["digest"]:
+    path = Path(folder).expanduser()
+    prompt = read_prompt(path)
+    manifest, content = read_folder(path)
+    try:
+        words = {label: tuple(some) for label, some in content["words"].items()}
+        task = Classification(tuple(content["labels"]), words, content["task_calibration"], bool(content["channel"]))
+        calibration = Calibration(content["calibration"]["method"], tuple(content["calibration"]["offsets"]))
+        record = {key: value for key, value in manifest.items() if key not in _OWN}
+        wanted = manifest["model"]
+        name, digest, dtype = wanted["name"], wanted["digest"], wanted["dtype"]
+        trail = tuple(json.loads(line) for line in _lines(path / "trail.jsonl"))
+        evaluations = list(manifest["evaluations"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    backbone = model if isinstance(model, HuggingFaceBackbone) else _backbone(model or name, dtype, device)
+    if backbone.digest != digest:
         raise ArtifactError(
-            f"{folder} was tuned on {wanted['name']} ({wanted['digest'][:12]}), not on {backbone.name} ({backbone.digest[:12]})",
+            f"{folder} was tuned on {name} ({digest[:12]}), not on {backbone.name} ({backbone.digest[:12]})",
             "the very model that it was tuned on",
-            f"load it with model={wanted['name']!r}, or tune a prompt for this model",
+            f"load it with model={name!r}, or tune a prompt for this model",
         )
-    words = {label: tuple(some) for label, some in content["words"].items()}
-    task = Classification(tuple(content["labels"]), words, manifest["task_calibration"], bool(content["channel"]))
-    calibration = Calibration(manifest["calibration"]["method"], tuple(manifest["calibration"]["offsets"]))
-    trail = (Path(folder) / "trail.jsonl").read_text(encoding="utf-8").splitlines() if (Path(folder) / "trail.jsonl").exists() else []
-    record = {key: value for key, value in manifest.items() if key not in _OWN}
-    return Tuned(PromptPredictor(prompt, task, backbone, calibration), record, tuple(json.loads(line) for line in trail))
+    seen = frozenset(_lines(path / "seen.txt"))
+    return Tuned(PromptPredictor(prompt, task, backbone, calibration), record, trail, seen, evaluations)
+
+
+def _lines(path: Path) -> list[str]:
+    """A text file's lines; none where there is no file."""
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line] if path.exists() else []
 
 
 def _backbone(model: str, dtype: str, device: str) -> HuggingFaceBackbone:
@@ -218,24 +284,26 @@ def add_evaluation(folder: str | Path, evaluation: Mapping[str, Any]) -> int:
     """Writes an opening of a test set into the artifact; returns the how-manieth it was for the same rows (from 1)."""
     path = Path(folder) / "manifest.json"
     manifest, _ = read_folder(folder)
-    before = manifest.setdefault("evaluations", [])
-    count = 1 + sum(e["rows_digest"] == evaluation["rows_digest"] for e in before)
-    before.append({**evaluation, "opening": count})
+    count = opened(manifest.setdefault("evaluations", []), evaluation)
     made = path.with_suffix(".tmp")
-    made.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(made, path)
+    _write_json(made, manifest)
+    made.replace(path)
+    return count
+
+
+def opened(evaluations: list[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> int:
+    """Adds an opening to the list; returns the how-manieth it was for the same rows (from 1)."""
+    count = 1 + len([before for before in evaluations if before.get("rows_digest") == evaluation["rows_digest"]])
+    evaluations.append({**evaluation, "opening": count})
     return count
 
 
 def row_marks(rows: Rows) -> list[str]:
     """A short digest of each row's texts, to notice rows that were seen in tuning without keeping their words."""
-    return [
-        hashlib.sha256(json.dumps(dict(sorted(row.items())), ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:12]
-        for row in rows
-    ]
+    plain = (json.dumps(dict(sorted(row.items())), ensure_ascii=False) for row in rows)
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] for text in plain]
 
 
 def seen_rows(tuned: Tuned, rows: Rows) -> int:
     """How many of these rows were there when the prompt was tuned."""
-    seen = set(tuned.record.get("data", {}).get("seen", ()))
-    return sum(mark in seen for mark in row_marks(rows))
+    return sum(mark in tuned.seen for mark in row_marks(rows))

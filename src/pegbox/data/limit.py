@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pegbox.data.rows import Data, Sealed
+from pegbox.data.review import without_unseen
+from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.split import split
 
 
 def limited(data: Data, train: int | None = None, test: int | None = None, seed: int = 0) -> Data:
-    """The data with at most so many training and test rows, drawn in the labels' proportions and said aloud in the notes."""
-    rows, sealed, notes = data.train, data.test, list(data.notes)
+    """The data with at most so many training and test rows, drawn in the labels' proportions and said aloud in the notes.
+
+    A label that no training row has any more leaves the test and dev rows too.
+    """
+    rows, sealed, dev, notes = data.train, data.test, data.dev, list(data.notes)
     if train is not None and train < len(rows):
-        notes.append(f"{train} of {len(rows)} training rows are used, as asked")
-        rows = split(rows, train, seed)[1]
+        whole, rows = len(rows), split(rows, train, seed)[1]
+        notes.append(f"{len(rows):,} of {whole:,} training rows are used, as asked")
+        if dev is not None:
+            dev = _known(dev, rows, notes)
+        if sealed is not None:
+            sealed = _sealed_again(sealed, _known(sealed.open("leaving out labels that training lacks"), rows, notes))
     if test is not None and sealed is not None and test < len(sealed):
-        notes.append(f"{test} of {len(sealed)} test rows are scored, as asked")
-        sealed = Sealed(split(sealed.open("drawing fewer test rows, unseen"), test, seed)[1])
-    return replace(data, train=rows, test=sealed, notes=tuple(notes))
+        whole, some = len(sealed), split(sealed.open("drawing fewer test rows"), test, seed)[1]
+        notes.append(f"{len(some):,} of {whole:,} test rows are scored, as asked")
+        sealed = _sealed_again(sealed, some)
+    return replace(data, train=rows, test=sealed, dev=dev, notes=tuple(notes))
+
+
+def _known(rows: Rows, train: Rows, notes: list[str]) -> Rows:
+    """The rows whose labels the training rows have."""
+    kept, more = without_unseen(rows, train, "drop")
+    notes.extend(more)
+    return kept
+
+
+def _sealed_again(before: Sealed, rows: Rows) -> Sealed:
+    """Other test rows under the same seal, with its record of openings."""
+    return Sealed(rows, before.openings)

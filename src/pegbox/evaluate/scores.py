@@ -25,6 +25,8 @@ class Evaluation:
         source: where they came from.
         scores: the figures.
         intervals: for each figure (low, high).
+        opening: the how-manieth opening of these rows with this prompt it was, where that is counted.
+        notes: what is to be said about the scores.
     """
 
     labels: tuple[str, ...]
@@ -33,6 +35,8 @@ class Evaluation:
     source: str
     scores: Scores
     intervals: dict[str, tuple[float, float]]
+    opening: int | None = None
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -47,6 +51,8 @@ class Evaluation:
             "rows_digest": self.rows_digest,
             **{name: {"value": getattr(s, name), "interval": list(self.intervals[name])} for name in self.intervals},
             "classes": classes,
+            "opening": self.opening,
+            "notes": list(self.notes),
         }
 
 
@@ -55,7 +61,9 @@ def evaluate_predictor(predictor: Predictor, rows: Rows, labels: tuple[str, ...]
     number = {label: at for at, label in enumerate(labels)}
     for row, label in zip(rows.numbers, rows.answers(), strict=True):
         if label not in number:
-            raise DataError(f"{rows.source}, row {row} has the label {label!r}", f"one of {', '.join(labels)}", "correct or drop the row")
+            raise DataError(
+                f"{rows.source}, row {row} has the label {label!r}", f"one of {', '.join(labels)}", "correct or drop the row"
+            )
     gold = np.array([number[label] for label in rows.answers()], dtype=np.int64)
     probabilities = predictor.predict_proba(rows)
     scores = score(gold, probabilities)

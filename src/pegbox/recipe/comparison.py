@@ -1,14 +1,13 @@
 """A comparison: every method on the same rows, splits, seeds and budget, then once on the test rows.
 
-Each (method, seed) is a cell in a folder of its own, named by a digest of everything that could change its result. A cell that is
-done is read; one that was interrupted goes on from its trail; the rest is run.
+Each (method, seed) is a cell in a folder of its own, named by a digest of everything that could change its result. A cell that
+is done is read; one that was interrupted goes on from its trail; the rest is run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from pegbox.artifact import Tuned
+import pegbox
+from pegbox.artifact import NEEDED, Tuned, row_marks
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows, Sealed
 from pegbox.data.split import dev_split
@@ -28,7 +28,7 @@ from pegbox.prompt import Prompt, format
 from pegbox.recipe.methods import METHODS, method
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, Outcome, run
-from pegbox.recipe.settings import with_settings
+from pegbox.recipe.settings import identity, with_settings
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import Predictor, PromptPredictor
 from pegbox.tune.budget import Budget
@@ -62,13 +62,17 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) != len(self.methods):
-            raise SettingsError(f"methods {', '.join(self.methods) or 'none'}", "different methods, at least one", "name each once")
+            raise SettingsError(
+                f"methods {', '.join(self.methods) or 'none'}", "different methods, at least one", "name each once"
+            )
         if self.seeds < 1 or (self.tuning_seeds is not None and self.tuning_seeds < 1):
             raise SettingsError(f"{self.seeds} seeds ({self.tuning_seeds} for tuning)", "at least 1", "say --seeds 3")
         for name in self.methods:
             with_settings(method(name).make(), self.settings.get(name, {}))  # complains now, not after an hour
         if unknown := sorted(set(self.settings) - set(self.methods)):
-            raise SettingsError(f"settings for {unknown[0]!r}", f"one of the methods compared: {', '.join(self.methods)}", "add the method")
+            raise SettingsError(
+                f"settings for {unknown[0]!r}", f"one of the methods compared: {', '.join(self.methods)}", "add the method"
+            )
 
     def cells(self) -> list[tuple[str, int]]:
         """Every (method, seed), the quick methods' first."""
@@ -78,14 +82,26 @@ class Plan:
 
 
 def compare(
-    plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Sealed, dev: Rows | None, folder: Path | None, watch: Watch, notes: Sequence[str]
+    plan: Plan,
+    backbone: HuggingFaceBackbone,
+    train: Rows,
+    test: Sealed,
+    dev: Rows | None,
+    folder: Path | None,
+    watch: Watch,
+    notes: Sequence[str],
 ) -> Comparison:
-    """Runs every cell that is not done yet, and puts all of them together."""
+    """Runs every cell that is not done yet, and puts all of them together.
+
+    Raises: DataError where a test row has a label that the task does not know, before anything is run.
+    """
     began = time.monotonic()
+    plan.task.gold(test.open("a look at their labels alone, to see that all are known"))
     with tempfile.TemporaryDirectory(prefix="pegbox-") as scratch:
         place = folder or Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
-        cells = [_cell(plan, backbone, name, seed, train, test, dev, place, watch) for name, seed in plan.cells()]
+        work = _Work(plan, backbone, train, test, dev, place, watch)
+        cells = [work.cell(name, seed) for name, seed in plan.cells()]
     order = {name: at for at, name in enumerate(plan.methods)}
     rows = test.open("the report's texts and labels")
     settings = {
@@ -104,58 +120,89 @@ def compare(
     )
 
 
-def _cell(
-    plan: Plan, backbone: HuggingFaceBackbone, name: str, seed: int, train: Rows, test: Sealed, dev: Rows | None, place: Path, watch: Watch
-) -> Cell:
-    own = place / "cells" / f"{name}-{seed}-{_digest(plan, backbone, name, seed, train, test, dev)[:10]}"
-    if (own / "cell.json").exists():
-        watch(name, seed, {"event": "read", "folder": str(own)})
-        return _read_cell(own)
-    tune_rows, dev_rows = dev_split(train, seed) if dev is None else (train, dev)
-    watch(name, seed, {"event": "begin", "train": len(tune_rows), "dev": len(dev_rows)})
-    job = Job(name, plan.prompt, plan.task, plan.budget, seed, plan.settings.get(name, {}))
-    outcome = run(job, backbone, tune_rows, dev_rows, Trail(own, lambda event: watch(name, seed, event)))
-    watch(name, seed, {"event": "test", "rows": len(test), "dev_accuracy": outcome.dev_accuracy})
-    rows = test.open(f"final scores of {name}, seed {seed}")
-    probabilities = outcome.predictor.predict_proba(rows)
-    nbytes = outcome.predictor.nbytes
-    said = list(outcome.notes)
-    if isinstance(outcome.predictor, PromptPredictor):
-        if cut := outcome.predictor.cut_rows(rows):
-            said.append(f"{len(cut)} of {len(rows)} test texts were cut to the model's context")
-        opening = {"rows_digest": rows.digest(), "rows": len(rows), "source": rows.source, "reason": "compare", "opening": 1}
-        record = record_of(job, outcome, backbone, tune_rows, dev_rows) | {"evaluations": [opening]}
-        saved = Tuned(outcome.predictor, record, outcome.trail).save(own / "prompt")
-        nbytes = sum(file.stat().st_size for file in saved.iterdir() if file.name != "trail.jsonl")
-    single, batched = predict_speed(outcome.predictor, rows)
-    cost = Cost(
-        trained_parameters=outcome.predictor.parameters,
-        artifact_bytes=nbytes,
-        tokens_forward=outcome.tokens_forward,
-        tokens_backward=outcome.tokens_backward,
-        tune_seconds=outcome.seconds,
-        predict_ms_1=single,
-        predict_ms_32=batched,
-        extra_tokens=extra_tokens(outcome.predictor, backbone, rows),
-        peak_memory_bytes=outcome.peak_memory,
-    )
-    prompt = outcome.predictor.prompt
-    cell = Cell(
-        method=name,
-        kind=METHODS[name].kind,
-        seed=seed,
-        probabilities=probabilities,
-        dev_accuracy=outcome.dev_accuracy,
-        cost=cost,
-        prompt="" if prompt is None else format(prompt),
-        readable=prompt is not None and prompt.readable and not METHODS[name].predictor,
-        nearest=outcome.nearest,
-        trail=outcome.trail,
-        notes=tuple(said),
-    )
-    _write_cell(own, cell)
-    watch(name, seed, {"event": "end", "accuracy": float((probabilities.argmax(1) == plan.task.gold(rows)).mean())})
-    return cell
+@dataclass(frozen=True)
+class _Work:
+    """The cells of one comparison, one at a time."""
+
+    plan: Plan
+    backbone: HuggingFaceBackbone
+    train: Rows
+    test: Sealed
+    dev: Rows | None
+    place: Path
+    watch: Watch
+
+    def cell(self, name: str, seed: int) -> Cell:
+        """The result of one method under one seed: read, gone on with, or run."""
+        own = self.place / "cells" / f"{name}-{seed}-{self._digest(name, seed)[:10]}"
+        if (own / "cell.json").exists():
+            self.watch(name, seed, {"event": "read", "folder": str(own)})
+            return _read_cell(own)
+        train, dev = dev_split(self.train, seed) if self.dev is None else (self.train, self.dev)
+        self.watch(name, seed, {"event": "begin", "train": len(train), "dev": len(dev)})
+        job = Job(name, self.plan.prompt, self.plan.task, self.plan.budget, seed, self.plan.settings.get(name, {}))
+        outcome = run(job, self.backbone, train, dev, Trail(own, lambda event: self.watch(name, seed, event)))
+        self.watch(name, seed, {"event": "test", "rows": len(self.test), "dev_accuracy": outcome.dev_accuracy})
+        rows = self.test.open(f"final scores of {name}, seed {seed}")
+        probabilities = outcome.predictor.predict_proba(rows)
+        saved = self._save(job, outcome, (train, dev, rows), own / "prompt")
+        cell = Cell(
+            method=name,
+            kind=METHODS[name].kind,
+            seed=seed,
+            probabilities=probabilities,
+            dev_accuracy=outcome.dev_accuracy,
+            cost=self._cost(outcome, saved, rows),
+            prompt="" if outcome.predictor.prompt is None else format(outcome.predictor.prompt),
+            readable=isinstance(outcome.predictor, PromptPredictor) and outcome.predictor.prompt.readable,
+            nearest=outcome.nearest,
+            trail=outcome.trail,
+            notes=(*outcome.notes, *_cuts(outcome.predictor, rows)),
+        )
+        _write_cell(own, cell)
+        accuracy = float((probabilities.argmax(1) == self.plan.task.gold(rows)).mean())
+        self.watch(name, seed, {"event": "end", "accuracy": accuracy})
+        return cell
+
+    def _save(self, job: Job, outcome: Outcome, rows: tuple[Rows, Rows, Rows], place: Path) -> Path | None:
+        """The artifact's folder, where there is a prompt to save; the opening of the test rows is written in it."""
+        if not isinstance(outcome.predictor, PromptPredictor):
+            return None
+        train, dev, test = rows
+        opening = {"rows_digest": test.digest(), "rows": len(test), "source": test.source, "reason": "compare", "opening": 1}
+        record = record_of(job, outcome, self.backbone, train, dev)
+        seen = frozenset((*row_marks(train), *row_marks(dev)))
+        return Tuned(outcome.predictor, record, outcome.trail, seen, [opening]).save(place)
+
+    def _cost(self, outcome: Outcome, saved: Path | None, rows: Rows) -> Cost:
+        nbytes = outcome.predictor.nbytes
+        if saved is not None:
+            nbytes = sum((saved / name).stat().st_size for name in NEEDED if (saved / name).exists())
+        single, batched = predict_speed(outcome.predictor, rows)
+        return Cost(
+            trained_parameters=outcome.predictor.parameters,
+            artifact_bytes=nbytes,
+            tokens_forward=outcome.spending.forward,
+            tokens_backward=outcome.spending.backward,
+            tune_seconds=outcome.spending.seconds,
+            predict_ms_1=single,
+            predict_ms_32=batched,
+            extra_tokens=extra_tokens(outcome.predictor, self.backbone, rows),
+            peak_memory_bytes=outcome.spending.peak,
+        )
+
+    def _digest(self, name: str, seed: int) -> str:
+        """Everything that could change the cell's result."""
+        made = with_settings(method(name).make(), self.plan.settings.get(name, {}))
+        model = [self.backbone.digest, self.backbone.dtype, self.backbone.device, pegbox.__version__]
+        data = [self.train.digest(), self.test.digest(), None if self.dev is None else self.dev.digest()]
+        known = [identity(made), seed, str(self.plan.budget), self.plan.prompt.digest(), repr(self.plan.task), model, data]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _cuts(predictor: Predictor, rows: Rows) -> tuple[str, ...]:
+    cut = predictor.cut_rows(rows) if isinstance(predictor, PromptPredictor) else ()
+    return (f"{len(cut)} of {len(rows)} test texts were cut to the model's context",) if cut else ()
 
 
 def predict_speed(predictor: Predictor, rows: Rows) -> tuple[float, float]:
@@ -180,16 +227,6 @@ def extra_tokens(predictor: Predictor, backbone: HuggingFaceBackbone, rows: Rows
     whole = predictor.backbone.context_lengths(predictor.prompt, some)
     own = [sum(len(backbone.encode(" " + row[name])) for name in predictor.prompt.field_names) for row in some]
     return float(np.mean(np.array(whole) - np.array(own)))
-
-
-def _digest(
-    plan: Plan, backbone: HuggingFaceBackbone, name: str, seed: int, train: Rows, test: Sealed, dev: Rows | None
-) -> str:
-    """Everything that could change the cell's result."""
-    made = with_settings(method(name).make(), plan.settings.get(name, {}))
-    known = [repr(made), seed, str(plan.budget), format(plan.prompt), repr(plan.task), backbone.digest, backbone.dtype]
-    known += [train.digest(), test.digest(), None if dev is None else dev.digest()]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
 def _settings(plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:
@@ -223,7 +260,7 @@ def _write_cell(folder: Path, cell: Cell) -> None:
     (folder / "events.json").write_text(json.dumps(list(cell.trail)), encoding="utf-8")
     made = folder / "cell.tmp"
     made.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(made, folder / "cell.json")  # last, and in one go: a cell with this file is whole
+    made.replace(folder / "cell.json")  # last, and in one go: a cell with this file is whole
 
 
 def _read_cell(folder: Path) -> Cell:

@@ -135,19 +135,31 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("majority", "reference", "the commonest label, always", _majority, spends=False, predictor=True),
-        Method("tfidf", "reference", "logistic regression on word counts, without the model", _tfidf, spends=False, predictor=True),
+        Method(
+            "tfidf", "reference", "logistic regression on word counts, without the model", _tfidf, spends=False, predictor=True
+        ),
         Method("zero-shot", "reference", "the written prompt as it is", _zero_shot, spends=False),
         Method("few-shot", "reference", "the written prompt with examples drawn from the training rows", _few_shot),
-        Method("few-shot-nearest", "reference", "for each text the training rows nearest to it as examples", _nearest, predictor=True),
+        Method(
+            "few-shot-nearest",
+            "reference",
+            "for each text the training rows nearest to it as examples",
+            _nearest,
+            predictor=True,
+        ),
         Method("few-shot-mmr", "reference", "the same, near but unlike each other", _mmr, predictor=True),
-        Method("probe", "reference", "logistic regression on the frozen model's features", _probe, spends=False, predictor=True),
+        Method(
+            "probe", "reference", "logistic regression on the frozen model's features", _probe, spends=False, predictor=True
+        ),
         Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True),
         Method("search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search),
         Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
         Method("soft", "soft", "learned vectors after the text", _soft),
         Method("soft-first", "soft", "learned vectors before everything else", _soft_first),
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
-        Method("hybrid", "hybrid", "words searched first, then learned vectors after the text around the winning words", _hybrid),
+        Method(
+            "hybrid", "hybrid", "words searched first, then learned vectors after the text around the winning words", _hybrid
+        ),
         Method("soft-from-hard", "hybrid", "words searched first, then turned into vectors and learned on", _soft_from_hard),
     )
 }

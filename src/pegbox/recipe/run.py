@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import psutil
 
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows
-from pegbox.errors import BackboneError
+from pegbox.errors import BackboneError, SettingsError
 from pegbox.evaluate.nearest_words import nearest_words
-from pegbox.prompt import Field, Prompt, Text
+from pegbox.prompt import Answer, Field, Prompt, Text
+from pegbox.recipe.ledger import Ledger, Spending
 from pegbox.recipe.methods import method
 from pegbox.recipe.settings import with_settings
 from pegbox.task.classification import Classification
@@ -30,11 +28,13 @@ class Job:
 
     Settings:
         method: its name in the registry.
-        settings: changes to its settings, by dotted name.
         prompt: the written prompt.
         task: labels, words, calibration.
         budget: what it may spend.
         seed: all of its chance.
+        settings: changes to its settings, by dotted name.
+
+    Raises: SettingsError for an unknown method, setting or value, and for a seed below 0.
     """
 
     method: str
@@ -44,17 +44,31 @@ class Job:
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise SettingsError(f"seed {self.seed}", "a number from 0 up", "choose another")
+        self.made()
+
+    def made(self) -> Any:
+        """The method with its settings."""
+        return with_settings(method(self.method).make(), self.settings)
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job."""
+    """What came of a job.
+
+    Settings:
+        predictor: what answers now.
+        dev_accuracy: its accuracy on the rows it was chosen on.
+        spending: what it cost, earlier tries that were interrupted included.
+        notes: what was noticed.
+        trail: the run's events.
+    """
 
     predictor: Predictor
     dev_accuracy: float
-    tokens_forward: int
-    tokens_backward: int
-    seconds: float
-    peak_memory: int
+    spending: Spending
     notes: tuple[str, ...]
     trail: tuple[Mapping[str, Any], ...]
 
@@ -70,24 +84,24 @@ def run(job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows, trail: 
 
     Raises: BackboneError if the method moved the frozen weights.
     """
-    chosen = method(job.method)
-    maker = with_settings(chosen.make(), job.settings)
+    maker = job.made()
+    backbone.forget()  # what an earlier job had read would make this one cheaper than it is
     rng = np.random.default_rng([job.seed, 7])
-    weights, before, began = backbone.weights_digest(), _copy(backbone), time.monotonic()
+    weights = backbone.weights_digest()
     spend = {"budget": job.budget, "rng": rng, "trail": trail}
-    with _Peak() as peak:
-        if chosen.predictor:
+    with Ledger(backbone, trail.folder) as ledger:
+        if method(job.method).predictor:
             predictor: Predictor = maker.fit(job.prompt, job.task, backbone, train, dev, **spend)
         else:
             prompt = maker.tune(job.prompt, job.task, backbone, train, dev, **spend)
             predictor = PromptPredictor(prompt, job.task, backbone, job.task.calibrate(prompt, backbone, train))
-    seconds = time.monotonic() - began
-    spent = _copy(backbone) - before
     if backbone.weights_digest() != weights:
-        raise BackboneError(f"{job.method} changed the frozen model's weights", "a frozen model", "report this method; its figures are void")
+        raise BackboneError(
+            f"{job.method} changed the frozen model's weights", "a frozen model", "report this method; its figures are void"
+        )
     dev_accuracy = float((predictor.predict_proba(dev).argmax(axis=1) == job.task.gold(dev)).mean())
     notes = tuple(dict.fromkeys(str(event["text"]) for event in trail.of("note")))
-    return Outcome(predictor, dev_accuracy, spent.forward, spent.backward, seconds, peak.bytes, notes, tuple(trail.events))
+    return Outcome(predictor, dev_accuracy, ledger.total, notes, tuple(trail.events))
 
 
 def default_prompt(task: Classification, instruction: str | None = None, text: str = "Text", label: str = "Label") -> Prompt:
@@ -99,34 +113,4 @@ def default_prompt(task: Classification, instruction: str | None = None, text: s
     """
     words = [words[0] for words in task.words.values()]
     asked = instruction or f"Classify the text as {', '.join(words[:-1])} or {words[-1]}."
-    from pegbox.prompt import Answer
-
     return Prompt.of(Text(f"{asked}\n{text}: "), Field("text"), Text(f"\n{label}: "), Answer())
-
-
-def _copy(backbone: HuggingFaceBackbone) -> Any:
-    from dataclasses import replace
-
-    return replace(backbone.spent)
-
-
-class _Peak:
-    """The largest resident size of this process while a block runs, looked at twenty times a second."""
-
-    def __enter__(self) -> _Peak:
-        self.bytes = 0
-        self._done = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-        return self
-
-    def _watch(self) -> None:
-        process = psutil.Process()
-        while True:
-            self.bytes = max(self.bytes, int(process.memory_info().rss))
-            if self._done.wait(0.05):
-                return
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._watcher.join()

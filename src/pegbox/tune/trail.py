@@ -84,11 +84,12 @@ class Trail:
         """Saves where the run stands, whole or not at all."""
         if self.folder is None:
             return
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         state = {"values": dict(values), "events": len(self.events), "seconds": time.monotonic() - self._started}
         made = self.folder / "state.tmp"
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, made, {"state": json.dumps(state)})
+        content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        made.write_bytes(save(content, {"state": json.dumps(state)}))
         made.replace(self.folder / "state.safetensors")
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
