@@ -1,15 +1,16 @@
-"""Scores and prompts in a terminal."""
+"""Scores and prompts on the screen, as text and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
-from pegbox.evaluate.scores import Evaluation
+    from pegbox.evaluate.scores import Evaluation
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -23,8 +24,31 @@ _TITLES = {
 }
 
 
+def aloud(notes: Sequence[str]) -> None:
+    """What a person should know, beside the result: on stderr."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """The result as JSON that any program reads: what is not a number there becomes null."""
+    from pegbox.evaluate.record_json import plain
+
+    print(json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False))
+
+
+def written(value: Any) -> str:
+    """A setting's value as `--set` reads it."""
+    if isinstance(value, list | tuple):
+        return ",".join(written(item) for item in value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def print_evaluation(found: Evaluation, console: Console) -> None:
     """The scores with their intervals, then each class."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=f"{found.rows} rows of {found.source}", title_justify="left")
     for name in ("score", "value", "95 % interval"):
         table.add_column(name, justify="left" if name == "score" else "right")
@@ -42,37 +66,54 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
 
 def print_artifact(found: Mapping[str, Any], console: Console) -> None:
     """What `shown` gathered, for a person."""
-    console.print(Text(found["prompt"], style="bold"))
+    from rich.text import Text
+
+    console.print(Text(found["prompt"], style="bold"), soft_wrap=True)
     console.print()
     for label, words in found["words"].items():
-        console.print(Text(f"  {label}: {', '.join(words)}"))
+        console.print(Text(f"  {label}: {', '.join(words)}"), soft_wrap=True)
     for name, words in found["nearest"].items():
-        table = Table(title=f"soft slot {name}: nearest words", title_justify="left")
-        for column in ("vector", "nearest word", "cosine", "length / word's"):
-            table.add_column(column, justify="left" if column == "nearest word" else "right")
-        for at, word in enumerate(words, 1):
-            table.add_row(str(at), Text(repr(word["word"])), f"{word['cosine']:.2f}", f"{word['norm_ratio']:.2f}")
-        console.print(table)
+        _print_nearest(name, words, console)
     if found["nearest_note"]:
         console.print(Text(found["nearest_note"], style="dim"))
     model = found["model"]
     _line(console, "model", f"{model['name']} ({model['digest'][:12]}), {model['dtype']}")
     _line(console, "calibration", found["calibration"]["method"])
-    for key in ("method", "seed", "budget", "start"):
-        if key in found:
-            _line(console, key, str(found[key]))
-    if "settings" in found:
-        _line(console, "settings", ", ".join(f"{key}={value}" for key, value in found["settings"].items()))
-    if "data" in found and found["data"]:
-        _line(console, "data", f"{found['data']['source']}: {found['data']['train_rows']} to learn from, {found['data']['dev_rows']} to choose on")
-    if "scores" in found:
-        _line(console, "dev accuracy", f"{100 * found['scores']['dev_accuracy']:.1f} % (chosen on these rows: no fair score)")
-    for opening in found.get("evaluations", ()):
+    _print_origin(found, console)
+    for opening in found["evaluations"]:
         score = f", accuracy {100 * opening['accuracy']:.1f} %" if "accuracy" in opening else ""
-        _line(console, "test rows opened", f"{opening['source']}: {opening['rows']} rows{score} (opening {opening['opening']})")
+        where = f"{opening['source']}: {opening['rows']} rows{score} (opening {opening['opening']})"
+        _line(console, "test rows opened", where)
     for note in found.get("notes", ()):
         _line(console, "note", note)
 
 
+def _print_nearest(name: str, words: Sequence[Mapping[str, Any]], console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"soft slot {name}: nearest words", title_justify="left")
+    for column in ("vector", "nearest word", "cosine", "length / word's"):
+        table.add_column(column, justify="left" if column == "nearest word" else "right")
+    for at, word in enumerate(words, 1):
+        table.add_row(str(at), Text(repr(word["word"])), f"{word['cosine']:.2f}", f"{word['norm_ratio']:.2f}")
+    console.print(table)
+
+
+def _print_origin(found: Mapping[str, Any], console: Console) -> None:
+    """Method, settings, data and scores, as far as they are known."""
+    for key in ("method", "seed", "budget", "start"):
+        if key in found:
+            _line(console, key, str(found[key]))
+    if settings := found.get("settings"):
+        _line(console, "settings", ", ".join(f"{key}={written(value)}" for key, value in settings.items()))
+    if data := found.get("data"):
+        _line(console, "data", f"{data['source']}: {data['train_rows']} to learn from, {data['dev_rows']} to choose on")
+    if scores := found.get("scores"):
+        _line(console, "dev accuracy", f"{100 * scores['dev_accuracy']:.1f} % (chosen on these rows: no fair score)")
+
+
 def _line(console: Console, name: str, value: str) -> None:
+    from rich.text import Text
+
     console.print(Text.assemble((f"{name}: ", "dim"), value), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a person sees while something is being tuned: what runs, the best so far, and what is left. Silent without a terminal."""
+"""What a person sees while something is being tuned: what runs, the best so far, what is left. Silent without a terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from pegbox.tune.budget import Budget
+
 Event = Mapping[str, Any]
 
 
@@ -17,15 +19,14 @@ class Watcher:
 
     Settings:
         console: where to show them; nothing is shown unless it is a terminal.
-        seconds: the budget of each cell, to say what is left; None where it is not one of time.
+        budget: what each cell may spend, to say what is left.
         cells: how many cells there will be.
     """
 
-    def __init__(self, console: Console, seconds: float | None, cells: int = 1) -> None:
-        self._console, self._seconds, self._cells = console, seconds, cells
-        self._done = 0
+    def __init__(self, console: Console, budget: Budget, cells: int = 1) -> None:
+        self._console, self._budget, self._cells = console, budget, cells
+        self._done = self._tokens = 0
         self._began = time.monotonic()
-        self._best = ""
         self._name = ""
         self._progress = Progress(
             SpinnerColumn(),
@@ -70,10 +71,12 @@ class Watcher:
     def event(self, event: Event) -> None:
         """An event of the run that is on."""
         kind = event["event"]
+        self._tokens = int(event.get("tokens", 0)) if kind in ("step", "candidate") else self._tokens
         if kind == "step":
             self._progress.update(self._bar, total=event.get("of"), completed=event["step"])
         elif kind == "dev" and event.get("accuracy") is not None:
-            self._show_best(f"dev {100 * event['accuracy']:.1f} %, loss {event['loss']:.3f}")
+            loss = "" if event.get("loss") is None else f", loss {event['loss']:.3f}"
+            self._show_best(f"dev {100 * event['accuracy']:.1f} %{loss}")
         elif kind == "candidate" and event.get("kept"):
             self._show_best(f"best candidate {event['score']:.3f} on {event.get('rows', '?')} rows")
         elif kind == "stage":
@@ -83,7 +86,7 @@ class Watcher:
         self._progress.update(self._bar, left=self._left())
 
     def _start(self, name: str) -> None:
-        self._began, self._name, self._best = time.monotonic(), name, ""
+        self._began, self._name, self._tokens = time.monotonic(), name, 0
         self._progress.reset(self._bar, total=None, description=f"{self._counted()} {name}", best="", left=self._left())
 
     def _finish(self, line: str) -> None:
@@ -97,9 +100,10 @@ class Watcher:
         return f"[{self._done + 1}/{self._cells}]".replace("[", r"\[") if self._cells > 1 else ""
 
     def _left(self) -> str:
-        if self._seconds is None:
-            return ""
-        return f"{max(0.0, self._seconds - (time.monotonic() - self._began)):.0f} s left"
+        if self._budget.tokens is not None:
+            return f"{max(0, self._budget.tokens - self._tokens):,} tokens left"
+        assert self._budget.seconds is not None
+        return f"{max(0.0, self._budget.seconds - (time.monotonic() - self._began)):.0f} s left"
 
     def _say(self, line: str) -> None:
         if self._console.is_terminal:

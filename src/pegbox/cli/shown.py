@@ -12,8 +12,6 @@ from pegbox.prompt import format
 def shown(tuned: Tuned) -> dict[str, Any]:
     """The prompt, its labels and words, its soft slots' nearest words, where it came from, and its scores."""
     nearest = nearest_words(tuned.prompt, tuned.backbone)
-    record = {key: value for key, value in tuned.record.items() if key != "data"}
-    data = {key: value for key, value in tuned.record.get("data", {}).items() if key != "seen"}
     return {
         "prompt": format(tuned.prompt),
         "words": {label: list(words) for label, words in tuned.predictor.task.words_in(tuned.prompt).items()},
@@ -21,6 +19,6 @@ def shown(tuned: Tuned) -> dict[str, Any]:
         "model": {"name": tuned.backbone.name, "digest": tuned.backbone.digest, "dtype": tuned.backbone.dtype},
         "nearest": {name: [{"word": w, "cosine": c, "norm_ratio": n} for w, c, n in words] for name, words in nearest.items()},
         "nearest_note": NOTE if nearest else "",
-        "data": data,
-        **record,
+        **tuned.record,
+        "evaluations": tuned.evaluations,
     }

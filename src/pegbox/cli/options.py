@@ -1,0 +1,74 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from pegbox.errors import SettingsError
+
+DATA = "A CSV, TSV, JSONL or Parquet file, or sample:NAME (see `pegbox samples`)."
+Text = Annotated[str | None, typer.Option(help="The text column. Guessed, and said aloud, where there is no doubt.")]
+Label = Annotated[str | None, typer.Option(help="The label column. Guessed, and said aloud, where there is no doubt.")]
+Fields = Annotated[str | None, typer.Option(help="Further columns that the prompt reads as {name}, comma-separated.")]
+Model = Annotated[str, typer.Option(help="smollm2, tiny, a Transformers folder, a .gguf file, or a hub id.")]
+Moved = Annotated[str | None, typer.Option("--model", help="Where the model is now, if it has moved.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16; auto is what the machine does well.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help=r"The written prompt, e.g. 'Review: {text}\nMood: \[answer]'.")
+]
+Words = Annotated[list[str] | None, typer.Option("--words", help="A label's words: 'neg=bad|awful'. Repeat for each label.")]
+BudgetOption = Annotated[str, typer.Option("--budget", help="What each run may spend: 90s, 5m, 1h, 200ktokens, 2Mtokens.")]
+Shots = Annotated[int | None, typer.Option(help="Use only so many training rows of each label.")]
+Calibration = Annotated[str, typer.Option(help="batch, contextual or none; the same for all prompt methods.")]
+Channel = Annotated[bool, typer.Option("--channel", help="Noisy-channel scoring: how likely is the text, given the label.")]
+Encoding = Annotated[str | None, typer.Option(help="The file's encoding where it is not UTF-8, e.g. latin-1.")]
+OnProblem = Annotated[str, typer.Option(help="error or drop: what to do with rows that have an empty text or no label.")]
+FieldLimit = Annotated[int, typer.Option(help="The most characters that one cell may have.")]
+NoQuotes = Annotated[bool, typer.Option("--no-quotes", help="Quotes in a CSV or TSV are plain characters.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Folder = Annotated[str, typer.Argument(help="A tuned prompt's folder.", show_default=False, metavar="PROMPT")]
+FIELD_LIMIT = 1_000_000
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def pairs(items: Sequence[str] | None) -> dict[str, str]:
+    """Settings as ``name=value``. Raises SettingsError for an item without ``=``."""
+    found = {}
+    for item in items or ():
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {item}", "name=value", "write it so, e.g. --set length=8")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def pairs_by_method(items: Sequence[str] | None) -> dict[str, dict[str, str]]:
+    """Settings as ``method.name=value``."""
+    found: dict[str, dict[str, str]] = {}
+    for name, value in pairs(items).items():
+        method, dot, setting = name.partition(".")
+        if not dot:
+            raise SettingsError(
+                f"--set {name}={value}", "method.setting=value", f"say whose setting, e.g. --set soft.{name}={value}"
+            )
+        found.setdefault(method, {})[setting] = value
+    return found
+
+
+def label_words(items: Sequence[str] | None) -> dict[str, tuple[str, ...]] | None:
+    """Label words as ``label=word|word``; None where none are given."""
+    found = {}
+    for item in items or ():
+        label, equals, words = item.partition("=")
+        if not equals:
+            raise SettingsError(f"--words {item}", "label=word|word", "write it so")
+        found[label.strip()] = tuple(word.strip() for word in words.split("|") if word.strip())
+    return found or None

@@ -1,0 +1,114 @@
+"""The commands that use a tuned prompt: evaluate, predict and show."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pegbox.cli.options import (
+    DATA,
+    FIELD_LIMIT,
+    Device,
+    Encoding,
+    FieldLimit,
+    Fields,
+    Folder,
+    Json,
+    Label,
+    Moved,
+    NoQuotes,
+    OnProblem,
+    Text,
+    listed,
+)
+from pegbox.cli.printing import aloud, print_json
+
+
+def evaluate(
+    prompt: Folder,
+    data: Annotated[str, typer.Argument(help=DATA, show_default=False, metavar="DATA")],
+    text: Text = None,
+    label: Label = None,
+    fields: Fields = None,
+    model: Moved = None,
+    device: Device = "auto",
+    encoding: Encoding = None,
+    on_problem: OnProblem = "error",
+    field_limit: FieldLimit = FIELD_LIMIT,
+    no_quotes: NoQuotes = False,
+    as_json: Json = False,
+) -> None:
+    """Score a tuned prompt on labelled rows, with 95 % intervals. The opening of these rows is written into the artifact."""
+    from rich.console import Console
+
+    from pegbox import api
+    from pegbox.artifact import add_evaluation, load, read_prompt
+    from pegbox.cli.printing import print_evaluation
+    from pegbox.data.stream import Reading
+    from pegbox.data.table import read_table
+
+    read_prompt(prompt)  # complains of a damaged artifact before anything is read
+    reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+    table = read_table(data, text, label, labelled=True, fields=listed(fields), reading=reading)
+    tuned = load(prompt, model, device)
+    found = api.evaluate(tuned, table.rows)
+    add_evaluation(prompt, tuned.evaluations[-1])
+    if as_json:
+        print_json({"prompt": str(prompt), **found.as_dict(), "notes": [*table.notes, *found.notes]})
+        return
+    aloud((*table.notes, *found.notes))
+    print_evaluation(found, Console())
+
+
+def predict(
+    prompt: Folder,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A file with texts; its columns come back with the predictions beside them.",
+            show_default=False,
+            metavar="DATA",
+        ),
+    ],
+    text: Text = None,
+    fields: Fields = None,
+    model: Moved = None,
+    device: Device = "auto",
+    encoding: Encoding = None,
+    on_problem: Annotated[str, typer.Option(help="error or drop: what to do with rows that have no text.")] = "error",
+    field_limit: FieldLimit = FIELD_LIMIT,
+    no_quotes: NoQuotes = False,
+    proba: Annotated[bool, typer.Option("--proba", help="Add a column of probability for each label.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each row instead of CSV.")] = False,
+) -> None:
+    """Predict labels for a file of texts, which may be larger than memory. Prints CSV."""
+    from pegbox.artifact import load, read_prompt
+    from pegbox.cli.predictions import write_predictions
+    from pegbox.data.stream import Reading
+    from pegbox.data.table import stream_rows
+
+    read_prompt(prompt)  # complains of a damaged artifact, and of a bad file, before the model is loaded
+    reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+    tables = stream_rows(data, text, fields=listed(fields), reading=reading)
+    first = next(tables)
+    tuned = load(prompt, model, device)
+    aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
+
+
+def show(prompt: Folder, model: Moved = None, as_json: Json = False) -> None:
+    """Show a tuned prompt: its words, its vectors' nearest words, its settings and scores."""
+    from rich.console import Console
+
+    from pegbox.artifact import load
+    from pegbox.cli.printing import print_artifact
+    from pegbox.cli.shown import shown
+
+    found = shown(load(Path(prompt), model, "cpu"))
+    if as_json:
+        print_json(found)
+    else:
+        print_artifact(found, Console())
