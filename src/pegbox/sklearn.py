@@ -7,27 +7,29 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from pegbox.api import open_backbone, tune
 from pegbox.artifact import Tuned
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows
-from pegbox.errors import DataError
+from pegbox.errors import DataError, SettingsError
 
 _LOADED: dict[tuple[str, str, str], HuggingFaceBackbone] = {}
 """Models by name, dtype and device: cross-validation clones estimators, and each clone would load the model anew."""
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
-    """A text classifier whose `fit` tunes a prompt. X is a list or array of strings, y of labels.
+    """A text classifier whose `fit` tunes a prompt. X is a list, an array or a column of strings, y of labels.
 
     Settings:
-        method, model, prompt, words, budget, calibration, settings, dtype, device: as in `pegbox.tune`.
-        random_state: the seed.
+        method, model, prompt, words, budget, calibration, channel, settings, dtype, device: as in `pegbox.tune`.
+        random_state: the seed; None draws one, and a RandomState gives one at each fit.
 
-    After `fit`: `classes_` (sorted labels, in y's own type), `tuned_` (the artifact), `n_features_in_` is not set, for texts are
-    no features.
+    After `fit`: `classes_` (sorted labels, in y's own type) and `tuned_` (the tuned prompt). `n_features_in_` is not set, for
+    texts are no features. To keep a fitted classifier, save `tuned_`: the model itself is not pickled.
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         words: Any = None,
         budget: str = "5m",
         calibration: str = "batch",
+        channel: bool = False,
         settings: Any = None,
-        random_state: int = 0,
+        random_state: Any = 0,
         dtype: str = "auto",
         device: str = "auto",
     ) -> None:
@@ -49,6 +52,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.words = words
         self.budget = budget
         self.calibration = calibration
+        self.channel = channel
         self.settings = settings
         self.random_state = random_state
         self.dtype = dtype
@@ -56,21 +60,22 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803  # scikit-learn's name
         """Tunes a prompt on these texts and labels."""
-        labels = np.asarray(y)
+        check_classification_targets(y)
+        labels = column_or_1d(np.asarray(y))
         self.classes_ = np.unique(labels)
-        rows = Rows.from_texts(_texts(X), [str(label) for label in labels], "X")
         key = (self.model, self.dtype, self.device)
         if key not in _LOADED:
-            _LOADED[key] = open_backbone(self.model, self.dtype, self.device)
+            _LOADED[key] = open_backbone(*key)
         self.tuned_: Tuned = tune(
-            rows,
+            Rows.from_texts(_texts(X), [str(label) for label in labels], "X"),
             method=self.method,
             model=_LOADED[key],
             prompt=self.prompt,
             words=self.words,
             budget=self.budget,
-            seed=int(self.random_state),
+            seed=self._seed(),
             calibration=self.calibration,  # type: ignore[arg-type]  # checked by the task
+            channel=self.channel,
             settings=self.settings,
         )
         order = {label: at for at, label in enumerate(self.tuned_.labels)}
@@ -86,6 +91,20 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """The likeliest labels, in y's own type. Shape: [B]."""
         found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return found
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def __getstate__(self) -> Any:
+        if hasattr(self, "tuned_"):
+            raise SettingsError(
+                "pickling or copying a fitted PromptClassifier, which holds a language model",
+                "the tuned prompt saved on its own",
+                "say classifier.tuned_.save(folder), and later pegbox.load(folder)",
+            )
+        return super().__getstate__()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
