@@ -36,5 +36,5 @@ def test_next_words_agree_with_the_scores_of_single_token_answers(backbone: Hugg
 
 
 def test_next_words_of_no_rows_are_refused(backbone: HuggingFaceBackbone) -> None:
-    with pytest.raises(PromptError, match="no rows to read"):
+    with pytest.raises(PromptError, match="no rows to score"):
         backbone.bind(parse("{text}[answer]"), ROWS, Choices(("x", "y"))).next_words([])

@@ -1,266 +1,245 @@
 """A prompt, rows and answers tied to a model: what is frozen is computed once, the rest at each call.
 
-Before the first slot that is live in a call, everything is frozen. What all rows have in common there is run once for all
-(`shared`); the rest of it once for each row (`own`), in fixed blocks of rows of near length, so that a number never depends on
-which rows were asked for before. What follows (`tail`) is run at each call.
+Before the first slot that is live in a call, everything is frozen (see `pegbox.backbone.frozen`). What follows, the tail, is
+run at each call: with a gradient in one pass, without one in portions of rows, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os.path
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from pegbox.backbone.engine import Engine, Head
-from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame
+from pegbox.backbone.frozen import Front, Frozen
+from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.live import Variants, code, variants
-from pegbox.backbone.prefix_store import KeysValues, PrefixStore
-from pegbox.backbone.seam import Answers, Choices, Live
+from pegbox.backbone.prefix_store import PrefixStore
+from pegbox.backbone.seam import Answers, Choices, Live, Targets
 from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
-from pegbox.prompt import HardSlot, Prompt, SoftSlot
+from pegbox.prompt import Prompt, SoftSlot
 
-BLOCK = 32
-"""Rows whose frozen parts are computed together."""
 TOKENS = 4096
 """New positions in one pass when no gradient is asked for."""
+KEPT = 16384
+"""Positions looked back on in one pass when no gradient is asked for: their keys and values are copied side by side."""
+PORTION = 128
+"""Rows whose keys and values are held at a time when no gradient is asked for."""
+HARD_ROOM = 64
+"""Positions that an open hard slot is taken to need when texts are cut to the model's context."""
 
 
-@dataclass
-class Front:
-    """What is frozen when the pieces from number `first` on may change.
+@dataclass(frozen=True)
+class Written:
+    """No answers to score: the model writes one itself, of at most so many tokens."""
 
-    Settings:
-        shared: codes common to all rows.
-        own: for each row the codes between `shared` and the first live piece.
-        blocks: the rows by length of `own`, in fixed groups.
-        granted: keys of the blocks that the store has room for.
-    """
-
-    shared: Ids
-    own: tuple[Ids, ...]
-    blocks: tuple[tuple[int, ...], ...] = ()
-    block_of: dict[int, int] = field(default_factory=dict)
-    granted: frozenset[Hashable] = frozenset()
+    room: int
 
 
 class HuggingFaceBound:
     """See `pegbox.backbone.seam.Bound`."""
 
     def __init__(
-        self, prompt: Prompt, rows: Rows, answers: Answers, engine: Engine, store: PrefixStore, speller: Speller
+        self, prompt: Prompt, rows: Rows, answers: Answers | Written, engine: Engine, store: PrefixStore, speller: Speller
     ) -> None:
         if not len(rows):
             raise PromptError("no rows to bind", "at least one row", "check the data")
         self.prompt = prompt
-        self._engine, self._store = engine, store
+        self._engine = engine
+        self._source, self._row_numbers = rows.source, rows.numbers
         framed = frame(prompt, speller)
         self.end_token = framed.end
-        self._layouts = fill_frame(framed, prompt.slots, rows.fields, speller, rows.source)
-        self._spaced = {piece.name: piece.spaced for piece in framed.pieces if isinstance(piece, Slot)}
+        self._layouts = fill_frame(framed, rows, speller)
+        self._words = slot_ids(framed, prompt, speller)
         self._own_pieces = [at for at, piece in enumerate(framed.pieces) if isinstance(piece, Own)]
-        self.numbers = {name: number for number, name in enumerate(prompt.slots)}
         self._places = {piece.name: at for at, piece in enumerate(framed.pieces) if isinstance(piece, Slot)}
-        self._source = rows.source
+        self.numbers = {name: number for number, name in enumerate(prompt.slots)}
+        self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._fronts: dict[int, Front] = {}
-        self._read_answers(answers, " " if framed.answer_spaced else "", speller)
-        self.cut_rows: tuple[int, ...] = ()
-        self._cut(engine.context)
-
-    def _read_answers(self, answers: Answers, space: str, speller: Speller) -> None:
         self.trie: AnswerTrie | None = None
         self.targets: list[Ids] | None = None
+        reach = self._read_answers(answers, " " if framed.answer_spaced else "", speller)
+        self.cut_rows = self._cut(reach)
+
+    def _read_answers(self, answers: Answers | Written, space: str, speller: Speller) -> int:
+        """Sets what is scored; returns how many positions the answers take beyond the first, targets left aside."""
+        if isinstance(answers, Written):
+            return answers.room
         if isinstance(answers, Choices):
             if len(answers.words) < 2:
                 raise PromptError(f"{len(answers.words)} answers to choose from", "at least two", "give every label a word")
-            sequences = speller.plain([space + word for word in answers.words])
-            self.trie = answer_trie(sequences, self.end_token, answers.words)
-            self._reach = max((len(path) for path in self.trie.trunks()), default=0)
-            return
+            self.trie = answer_trie(speller.plain([space + word for word in answers.words]), self.end_token, answers.words)
+            return max(len(path) for path in self.trie.trunks())
+        self._read_targets(answers, space, speller)
+        return 0
+
+    def _read_targets(self, answers: Targets, space: str, speller: Speller) -> None:
         if len(answers.texts) != len(self._layouts):
             raise PromptError(
                 f"{len(answers.texts)} targets for {len(self._layouts)} rows", "one for each row", "check the rows"
             )
         self.targets = speller.plain([space + text for text in answers.texts])
-        if empty := [at for at, ids in enumerate(self.targets) if not ids]:
-            raise PromptError(f"an empty target for row {empty[0] + 1}", "at least one token", "drop the row")
-        self._reach = max(len(ids) for ids in self.targets) - 1
+        if empty := next((number for number, ids in zip(self._row_numbers, self.targets, strict=True) if not ids), None):
+            raise PromptError(f"an empty target for row {empty} of {self._source}", "at least one token", "drop the row")
 
-    def _cut(self, context: int) -> None:
-        lengths = {name: slot.length if isinstance(slot, SoftSlot) else HARD_ROOM for name, slot in self.prompt.slots.items()}
-        cut = []
+    def _cut(self, reach: int) -> tuple[int, ...]:
+        """Cuts what is too long for the model's context; returns which rows lost something.
+
+        Fields are cut, never the prompt's own words. A target may take half of what these leave: a share that does not depend
+        on the fields, so that a text is cut alike after every label's word.
+        """
+        lengths = {
+            name: slot.length if isinstance(slot, SoftSlot) else len(self._words[name]) if name in self._words else HARD_ROOM
+            for name, slot in self.prompt.slots.items()
+        }
+        cut = set()
+        if self.targets is not None:
+            fixed = (piece for at, piece in enumerate(self._layouts[0]) if at not in self._own_pieces)
+            left = self._engine.context - sum(lengths[p.name] if isinstance(p, Slot) else len(p) for p in fixed)
+            most = max(1, left // 2)
+            cut = {at for at, ids in enumerate(self.targets) if len(ids) > most}
+            self.targets = [ids[:most] for ids in self.targets]
         for at, layout in enumerate(self._layouts):
-            self._layouts[at], was_cut = cut_to(layout, self._own_pieces, context - self._reach, lengths, self._source)
+            limit = self._engine.context - (reach if self.targets is None else len(self.targets[at]) - 1)
+            self._layouts[at], was_cut = cut_to(layout, self._own_pieces, limit, lengths, self._source)
             if was_cut:
-                cut.append(at)
-        self.cut_rows = tuple(cut)
+                cut.add(at)
+        return tuple(sorted(cut))
 
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
-        if not len(index):
-            raise PromptError("no rows to score", "at least one row", "check the index")
-        now = variants(live or {}, self.prompt, self.numbers, len(index), self._engine)
-        trunks = self.trie.trunks() or ((),) if self.trie else ((),)
-        rows = self._rows(index, now, trunks)
-        if self.targets is not None:
-            return self._read_targets(rows, index, now)
-        return self._read_choices(rows, trunks, len(index), now)
+        asked = self._checked(index)
+        now = variants(live or {}, self.prompt, self.numbers, len(asked), self._engine)
+        if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
+            return self._read(self._plan(asked, now), range(len(asked)), now)
+        with torch.no_grad():
+            plan = self._plan(asked, now)
+            order = sorted(range(len(asked)), key=lambda at: (len(plan.front.own[asked[at]]), asked[at]))
+            portions = [order[at : at + PORTION] for at in range(0, len(order), PORTION)]
+            found = torch.cat([self._read(plan, portion, now) for portion in portions], dim=1)
+            return found[:, torch.tensor(order, device=found.device).argsort()]
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.next_words`."""
-        if not len(index):
-            raise PromptError("no rows to read", "at least one row", "check the index")
-        now = variants({}, self.prompt, self.numbers, len(index), self._engine)
-        states = self._hidden(self._rows(index, now, ((),)), now)
+        asked = self._checked(index)
+        now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
+        states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
-
-    def _rows(self, index: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[_Row]:
-        """The rows of a pass: for each variant each row asked about, followed by each of the answers' trunks."""
-        first = min((self._places[name] for name in now.names), default=len(self._layouts[0]))
-        front = self._front(first)
-        stems = self._stems(now, front, index, first)
-        rows = []
-        for variant in range(now.count):
-            head, skip = stems[variant]
-            owns = self._own(front, index) if first < len(self._layouts[0]) else [()] * len(index)
-            for at, row in enumerate(index):
-                tail = self._tail(front, row, first, now, variant)[skip:]
-                for trunk in trunks:
-                    path = self.targets[row][:-1] if self.targets else trunk
-                    rows.append(_Row((*head, *owns[at]), tail + path, len(tail), variant, at))
-        return rows
 
     def contexts(self, index: Sequence[int]) -> list[Ids]:
         """Each row's codes up to the answer, all slots filled."""
         return [self._flat(self._layouts[row]) for row in index]
 
-    def _front(self, first: int) -> Front:
+    def _checked(self, index: Iterable[int]) -> list[int]:
+        asked = [operator.index(at) for at in index]
+        if not asked:
+            raise PromptError("no rows to score", "at least one row", "check the index")
+        if wrong := [at for at in asked if not 0 <= at < len(self._layouts)]:
+            raise PromptError(
+                f"row {wrong[0]} of {len(self._layouts)} bound rows", f"0 to {len(self._layouts) - 1}", "check the index"
+            )
+        return asked
+
+    def _plan(self, asked: list[int], now: Variants) -> _Plan:
+        """Where what is live begins, and what all the rows asked about look back on there."""
+        whole = len(self._layouts[0])
+        first = min((self._places[name] for name in now.names), default=whole)
+        if any(not run for runs in now.words.values() for run in runs):
+            first = 0  # a slot without words could leave no position to read the answer from
+        plan = _Plan(asked, first, first == whole, self._front(first, first == whole), [])
+        plan.stems.extend(self._stems(plan, now))
+        return plan
+
+    def _front(self, first: int, whole: bool) -> Front:
         """What is frozen before piece number `first`; worked out once."""
         if first not in self._fronts:
-            fronts = [self._flat(layout[:first]) for layout in self._layouts]
-            shared: Ids = tuple(os.path.commonprefix(fronts))
-            if first == len(self._layouts[0]):  # nothing is live: leave at least the position that is read
-                shared = shared[: min(map(len, fronts)) - 1]
-            own = tuple(codes[len(shared) :] for codes in fronts)
-            self._fronts[first] = self._blocked(Front(shared, own)) if first < len(self._layouts[0]) else Front(shared, own)
+            codes = [self._flat(layout[:first]) for layout in self._layouts]
+            shared = common_start(codes)
+            if whole:  # nothing is live: leave at least the position that is read
+                shared = shared[: min(map(len, codes)) - 1]
+            own = tuple(run[len(shared) :] for run in codes)
+            self._fronts[first] = Front(shared, own) if whole else self._frozen.front(shared, own)
         return self._fronts[first]
 
-    def _blocked(self, front: Front) -> Front:
-        order = sorted((at for at, codes in enumerate(front.own) if codes), key=lambda at: (len(front.own[at]), at))
-        front.blocks = tuple(tuple(order[at : at + BLOCK]) for at in range(0, len(order), BLOCK))
-        front.block_of = {row: number for number, block in enumerate(front.blocks) for row in block}
-        if front.blocks:
-            probe = self._shared(front.shared or front.own[order[0]][:1])
-            size = probe.nbytes // probe.length
-            wanted = [(self._key(front, block), sum(len(front.own[row]) for row in block) * size) for block in front.blocks]
-            front.granted = self._store.reserve(self, wanted)
-        return front
-
-    def _flat(self, pieces: Sequence[Ids | Slot], now: Variants | None = None, variant: int = 0) -> Ids:
-        """Pieces as codes: token ids, and negative numbers for the positions of vectors."""
-        codes: list[int] = []
-        for piece in pieces:
-            if not isinstance(piece, Slot):
-                codes.extend(piece)
-                continue
-            words = now.words.get(piece.name) if now else None
-            slot = self.prompt.slots[piece.name]
-            if words is not None:
-                codes.extend(words[variant])
-            elif now is not None and piece.name in now.vectors:
-                codes.extend(code(self.numbers[piece.name], p) for p in range(now.vectors[piece.name].shape[2]))
-            elif isinstance(slot, SoftSlot) and slot.vectors is not None:
-                codes.extend(code(self.numbers[piece.name], p) for p in range(slot.length))
-            else:
-                raise PromptError(
-                    f"slot {piece.name!r} is open",
-                    "every slot filled or live",
-                    f"tune the prompt, or fill {piece.name!r} first",
-                )
-        return tuple(codes)
-
-    def _tail(self, front: Front, row: int, first: int, now: Variants, variant: int) -> Ids:
-        if first == len(self._layouts[row]):
-            return front.own[row]
-        return self._flat(self._layouts[row][first:], now, variant)
-
-    def _stems(self, now: Variants, front: Front, index: Sequence[int], first: int) -> list[tuple[Head, int]]:
+    def _stems(self, plan: _Plan, now: Variants) -> list[tuple[Head, int]]:
         """For each variant what all rows look back on, and how much of every tail that includes.
 
         A slot that stands before all the rows' own texts is the same for every row: it is run once for each variant, and the
         gradient flows back through its keys and values.
         """
-        shared: Head = (self._shared(front.shared),) if front.shared else ()
-        if first == len(self._layouts[0]) or front.blocks or now.per_row:
+        shared = self._frozen.shared(plan.front.shared)
+        if plan.whole or plan.front.blocks or now.per_row or len(plan.asked) == 1:
             return [(shared, 0)] * now.count
-        stems = []
+        stems: list[tuple[Head, int]] = []
         for variant in range(now.count):
-            tails = [self._tail(front, row, first, now, variant) for row in range(len(self._layouts))]
-            common = tuple(os.path.commonprefix(tails))
-            common = common[: min(map(len, tails)) - 1]
-            if not common or len(index) == 1:
+            tails = [self._tail(plan, row, now, variant) for row in range(len(self._layouts))]
+            common = common_start(tails)[: min(map(len, tails)) - 1]
+            if not common:
                 stems.append((shared, 0))
                 continue
             embeds = now.embeds([common], [variant], [0])
             stems.append(((*shared, *self._engine.extend([shared], embeds, [len(common)])), len(common)))
         return stems
 
-    def _shared(self, codes: Ids) -> KeysValues:
-        key = ("shared", self._content(codes))
-        kept = self._store.get(key)
-        if kept is None:
-            with torch.set_grad_enabled(self._engine.training):
-                embeds = variants({}, self.prompt, self.numbers, 1, self._engine).embeds([codes], [0], [0])
-                kept = self._engine.extend([()], embeds, [len(codes)])
-            self._store.put(key, kept)
-        return kept[0]
+    def _rows(self, plan: _Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[_Row]:
+        """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
+        owns = [()] * len(some) if plan.whole else self._frozen.own(plan.front, [plan.asked[at] for at in some])
+        rows = []
+        for variant, (head, skip) in enumerate(plan.stems):
+            for at, own in zip(some, owns, strict=True):
+                row = plan.asked[at]
+                tail = self._tail(plan, row, now, variant)[skip:]
+                for trunk in trunks:
+                    path = self.targets[row][:-1] if self.targets else trunk
+                    rows.append(_Row((*head, *own), tail + path, len(tail), variant, at))
+                    self._check_room(rows[-1], row)
+        return rows
 
-    def _content(self, *runs: Ids) -> str:
-        """A digest of what stands at these codes: ids, and the vectors of filled slots."""
-        found = hashlib.sha256(repr(runs).encode())
-        if any(c < 0 for codes in runs for c in codes):
-            found.update(self.prompt.digest().encode())
-        return found.hexdigest()
+    def _check_room(self, made: _Row, row: int) -> None:
+        if made.past + len(made.codes) > self._engine.context:
+            raise PromptError(
+                f"row {self._row_numbers[row]} of {self._source} takes {made.past + len(made.codes)} positions",
+                f"at most {self._engine.context}, the model's context ({HARD_ROOM} are left for an open hard slot's words)",
+                "use fewer words in the slots, or shorten the texts",
+            )
 
-    def _key(self, front: Front, block: Sequence[int]) -> Hashable:
-        return ("own", self._content(front.shared, *(front.own[row] for row in block)))
+    def _tail(self, plan: _Plan, row: int, now: Variants, variant: int) -> Ids:
+        return plan.front.own[row] if plan.whole else self._flat(self._layouts[row][plan.first :], now, variant)
 
-    def _own(self, front: Front, index: Sequence[int]) -> list[Head]:
-        """Each row's own frozen keys and values; kept blocks are read, blocks without room are computed as needed."""
-        found: dict[int, KeysValues] = {}
-        for number in sorted({front.block_of[row] for row in index if row in front.block_of}):
-            block = front.blocks[number]
-            key = self._key(front, block)
-            kept = self._store.get(key)
-            if kept is None:
-                asked = block if key in front.granted else tuple(row for row in block if row in set(index))
-                kept = self._compute_own(front, asked)
-                if key in front.granted:
-                    self._store.put(key, kept)
-                block = asked
-            found.update(zip(block, kept, strict=True))
-        return [(found[row],) if row in found else () for row in index]
+    def _flat(self, pieces: Sequence[Ids | Slot], now: Variants | None = None, variant: int = 0) -> Ids:
+        """Pieces as codes: token ids, and negative numbers for the positions of vectors."""
+        codes: list[int] = []
+        for piece in pieces:
+            codes.extend(self._slot(piece.name, now, variant) if isinstance(piece, Slot) else piece)
+        return tuple(codes)
 
-    def _compute_own(self, front: Front, rows: Sequence[int]) -> tuple[KeysValues, ...]:
-        codes = [front.own[row] for row in rows]
-        with torch.set_grad_enabled(self._engine.training):
-            embeds = variants({}, self.prompt, self.numbers, 1, self._engine).embeds(codes, [0] * len(rows), [0] * len(rows))
-            head: Head = (self._shared(front.shared),) if front.shared else ()
-            return self._engine.extend([head] * len(rows), embeds, [len(run) for run in codes])
+    def _slot(self, name: str, now: Variants | None, variant: int) -> Iterable[int]:
+        """What stands in a slot: what is live there, else what it is filled with."""
+        if now is not None and name in now.words:
+            return now.words[name][variant]
+        slot = self.prompt.slots[name]
+        if now is not None and name in now.vectors:
+            length = now.vectors[name].shape[2]
+        elif name in self._words:
+            return self._words[name]
+        elif isinstance(slot, SoftSlot) and slot.vectors is not None:
+            length = slot.length
+        else:
+            raise PromptError(f"slot {name!r} is open", "every slot filled or live", f"tune the prompt, or fill {name!r} first")
+        return (code(self.numbers[name], position) for position in range(length))
 
     def _hidden(self, rows: Sequence[_Row], now: Variants) -> list[torch.Tensor]:
-        """Last hidden states of every row's tail. Shape: for each row [T, H]."""
-        if (now.needs_gradient and torch.is_grad_enabled()) or self._engine.training:
+        """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
+        if torch.is_grad_enabled():
             return self._pass(rows, now)
         found: dict[int, torch.Tensor] = {}
-        with torch.no_grad():
-            for batch in _batches(rows):
-                found.update(zip(batch, self._pass([rows[at] for at in batch], now), strict=True))
+        for batch in batches(rows):
+            found.update(zip(batch, self._pass([rows[at] for at in batch], now), strict=True))
         return [found[at] for at in range(len(rows))]
 
     def _pass(self, rows: Sequence[_Row], now: Variants) -> list[torch.Tensor]:
@@ -268,29 +247,40 @@ class HuggingFaceBound:
         hidden = self._engine.hidden([row.head for row in rows], embeds, [len(row.codes) for row in rows])
         return [states[row.read - 1 : len(row.codes)] for states, row in zip(hidden, rows, strict=True)]
 
-    def _read_choices(self, rows: Sequence[_Row], trunks: Sequence[Ids], count: int, now: Variants) -> torch.Tensor:
-        """Follows every answer through the forks of the trie. Shape: [K, B, C]."""
-        assert self.trie is not None
-        states = self._hidden(rows, now)
+    def _read(self, plan: _Plan, some: Sequence[int], now: Variants) -> torch.Tensor:
+        """Log-probabilities for some of the rows asked about. Shape: [K, rows, C]."""
+        if self.targets is not None:
+            return self._sum_targets(self._rows(plan, some, now, ((),)), plan, now)
+        if self.trie is None:
+            raise PromptError("no answers to score", "choices or targets", "bind the prompt with answers")
+        trunks = self.trie.trunks()
+        states = self._hidden(self._rows(plan, some, now, trunks), now)
         ways: list[torch.Tensor] = []
         for fork in self.trie.forks:
             trunk = next(n for n, path in enumerate(trunks) if path[: len(fork.path)] == fork.path)
             at = torch.stack([states[n][len(fork.path)] for n in range(trunk, len(states), len(trunks))])
-            ways.append(self._engine.logits(at, fork.tokens).log_softmax(-1).view(now.count, count, -1))
+            ways.append(self._engine.logits(at, fork.tokens).log_softmax(-1).view(now.count, len(some), -1))
         return torch.stack([sum_ways(ways, turns) for turns in self.trie.turns], dim=-1)
 
-    def _read_targets(self, rows: Sequence[_Row], index: Sequence[int], now: Variants) -> torch.Tensor:
-        """Sums the targets' tokens' log-probabilities. Shape: [K, B, 1]."""
+    def _sum_targets(self, rows: Sequence[_Row], plan: _Plan, now: Variants) -> torch.Tensor:
+        """Sums the targets' tokens' log-probabilities. Shape: [K, rows, 1]."""
         assert self.targets is not None
         sums = []
         for row, states in zip(rows, self._hidden(rows, now), strict=True):
-            target = torch.tensor(self.targets[index[row.at]], device=states.device)
+            target = torch.tensor(self.targets[plan.asked[row.at]], device=states.device)
             sums.append(self._engine.logits(states).log_softmax(-1).gather(-1, target[:, None]).sum())
-        return torch.stack(sums).view(now.count, len(index), 1)
+        return torch.stack(sums).view(now.count, -1, 1)
 
 
-HARD_ROOM = 64
-"""Positions that an open hard slot is taken to need when texts are cut to the model's context."""
+@dataclass(frozen=True)
+class _Plan:
+    """One call: the rows asked about, the first live piece (`whole`: there is none), and what the tails look back on."""
+
+    asked: list[int]
+    first: int
+    whole: bool
+    front: Front
+    stems: list[tuple[Head, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,16 +293,23 @@ class _Row:
     variant: int
     at: int
 
+    @property
+    def past(self) -> int:
+        return sum(run.length for run in self.head)
 
-def _batches(rows: Sequence[_Row]) -> list[list[int]]:
-    """Positions of rows of near length, together at most TOKENS new positions with their padding."""
-    order = sorted(range(len(rows)), key=lambda at: (len(rows[at].codes), sum(run.length for run in rows[at].head)))
-    batches: list[list[int]] = [[]]
-    for at in order:
-        if batches[-1] and (len(batches[-1]) + 1) * len(rows[at].codes) > TOKENS:
-            batches.append([])
-        batches[-1].append(at)
-    return batches
+
+def batches(rows: Sequence[_Row]) -> list[list[int]]:
+    """Positions of rows of near length, together at most TOKENS new and KEPT earlier positions with their padding."""
+    found: list[list[int]] = [[]]
+    most = 0
+    for at in sorted(range(len(rows)), key=lambda at: (len(rows[at].codes), rows[at].past)):
+        most = max(most, rows[at].past)
+        count = len(found[-1]) + 1
+        if found[-1] and (count * len(rows[at].codes) > TOKENS or count * most > KEPT):
+            found.append([])
+            most = rows[at].past
+        found[-1].append(at)
+    return found
 
 
 def sum_ways(ways: Sequence[torch.Tensor], turns: Sequence[tuple[int, int]]) -> torch.Tensor:

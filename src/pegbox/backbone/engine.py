@@ -65,7 +65,7 @@ class Engine:
         keys = torch.stack([layer.keys[:, :, past:] for layer in cache.layers])
         values = torch.stack([layer.values[:, :, past:] for layer in cache.layers])
         return tuple(
-            KeysValues(keys[:, row, :, :length].contiguous(), values[:, row, :, :length].contiguous())
+            KeysValues(_own_copy(keys[:, row, :, :length]), _own_copy(values[:, row, :, :length]))
             for row, length in enumerate(lengths)
         )
 
@@ -124,6 +124,11 @@ class Engine:
                 "logits = output matrix x hidden states, scaled or soft-capped as the configuration says",
                 "use another model, or report this one",
             )
+
+
+def _own_copy(part: torch.Tensor) -> torch.Tensor:
+    """A copy without the rest of the batch behind it: what is kept is no larger than it says."""
+    return part.clone(memory_format=torch.contiguous_format)
 
 
 def _length(head: Head) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -11,14 +12,15 @@ import torch
 from numpy.typing import NDArray
 from transformers import GenerationConfig
 
-from pegbox.backbone.bound import HuggingFaceBound
+from pegbox.backbone.bound import HuggingFaceBound, Written
 from pegbox.backbone.engine import Engine
 from pegbox.backbone.layout import Speller
 from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Loaded, state_digest
 from pegbox.backbone.prefix_store import PrefixStore
-from pegbox.backbone.seam import Answers, Choices, Spent
+from pegbox.backbone.seam import Answers, Spent
 from pegbox.data.rows import Rows
+from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
 
 _BATCH = 16
@@ -48,8 +50,10 @@ class HuggingFaceBackbone:
 
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
         """How many positions each row takes up to the answer, all slots filled."""
-        bound = self.bind(prompt, rows, Choices(("yes", "no")))
-        return [len(codes) for codes in bound.contexts(range(len(rows)))]
+        return [len(codes) for codes in self._written(prompt, rows, 0).contexts(range(len(rows)))]
+
+    def _written(self, prompt: Prompt, rows: Rows, room: int) -> HuggingFaceBound:
+        return HuggingFaceBound(prompt, rows, Written(room), self._engine, self.store, self._speller)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a plain text; what looks like a special token is plain text too."""
@@ -85,7 +89,7 @@ class HuggingFaceBackbone:
     def features(self, rows: Rows, layers: Sequence[float] = (1.0,)) -> NDArray[np.float32]:
         """See `pegbox.backbone.seam.Backbone.features`."""
         texts = self._speller.plain(rows.column())
-        start = self._speller.start or self._speller.structure(self._speller.tokenizer.eos_token or "")
+        start = self._speller.start or (self._speller.eos,)
         codes = [(start + ids)[: self._engine.context] for ids in texts]
         order = sorted(range(len(codes)), key=lambda at: len(codes[at]))
         found = np.zeros((len(codes), len(layers), 2, self.width), dtype=np.float32)
@@ -118,35 +122,44 @@ class HuggingFaceBackbone:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[str]:
-        """See `pegbox.backbone.seam.Backbone.generate`. The stop strings are cut off."""
-        bound = self.bind(prompt, rows, Choices(("yes", "no")))
-        model: Any = self._engine.model
-        tokenizer = self._speller.tokenizer
-        ends = {
-            tokenizer.eos_token_id,
-            *_listed(model.generation_config.eos_token_id),
-            bound.end_token if prompt.is_chat else None,
-        }
+        """See `pegbox.backbone.seam.Backbone.generate`."""
+        if max_tokens < 1 or temperature < 0 or "" in stop:
+            raise SettingsError(
+                f"max_tokens={max_tokens}, temperature={temperature}, stop={list(stop)}",
+                "at least one token, a temperature of 0 or more, and stop strings with something in them",
+                "correct the one that is not so",
+            )
+        bound = self._written(prompt, rows, max_tokens)
+        ends = {self._speller.eos, *_listed(self._engine.model.generation_config.eos_token_id)}
+        if prompt.is_chat:
+            ends.add(bound.end_token)
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
         config = GenerationConfig(
             max_new_tokens=max_tokens,
-            do_sample=temperature > 0,
-            temperature=temperature if temperature > 0 else None,
-            eos_token_id=sorted(token for token in ends if token is not None) or None,
-            pad_token_id=tokenizer.eos_token_id or 0,
+            eos_token_id=sorted(ends),
+            pad_token_id=self._speller.eos,
             stop_strings=list(stop) or None,
+            **sampling,
         )
         texts: list[str] = []
-        with torch.random.fork_rng():
+        with _without_own_settings(self._engine.model), torch.random.fork_rng():
             torch.manual_seed(seed)
             for first in range(0, len(rows), _BATCH):
                 codes = bound.contexts(range(first, min(first + _BATCH, len(rows))))
-                embeds, mask = self._left_padded(prompt, bound, codes)
-                made = model.generate(
-                    inputs_embeds=embeds, attention_mask=mask, generation_config=config, tokenizer=tokenizer if stop else None
-                )
-                self.spent.forward += int(mask.sum()) + int(made.numel())
-                texts.extend(_until(tokenizer.decode(ids, skip_special_tokens=True), stop) for ids in made)
+                made = [_finished(ids, ends) for ids in self._write(prompt, bound, codes, config)]
+                self.spent.forward += sum(map(len, codes)) + sum(map(len, made))
+                texts.extend(_until(self._speller.words(ids), stop) for ids in made)
         return texts
+
+    def _write(
+        self, prompt: Prompt, bound: HuggingFaceBound, codes: Sequence[tuple[int, ...]], config: GenerationConfig
+    ) -> list[list[int]]:
+        embeds, mask = self._left_padded(prompt, bound, codes)
+        tokenizer = self._speller.tokenizer if config.stop_strings else None
+        made = self._engine.model.generate(
+            inputs_embeds=embeds, attention_mask=mask, generation_config=config, tokenizer=tokenizer
+        )
+        return [[int(token) for token in ids] for ids in made]
 
     def _left_padded(
         self, prompt: Prompt, bound: HuggingFaceBound, codes: Sequence[tuple[int, ...]]
@@ -178,6 +191,23 @@ class HuggingFaceBackbone:
         other = HuggingFaceBackbone(loaded, cache_bytes=0)
         other.spent = other._engine.spent = self.spent
         return other
+
+
+@contextmanager
+def _without_own_settings(model: Any) -> Iterator[None]:
+    """Within it, the settings that a model brings along, such as a penalty on repeating words, do not mix in."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def _finished(ids: Sequence[int], ends: set[int]) -> list[int]:
+    """What was written before the first token that ends a text; after it comes padding."""
+    at = next((at for at, token in enumerate(ids) if token in ends), len(ids))
+    return list(ids[:at])
 
 
 def _listed(value: int | list[int] | None) -> list[int]:

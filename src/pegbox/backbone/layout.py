@@ -1,8 +1,8 @@
 """From a prompt and a row to token ids with open places in them.
 
-Each segment is tokenised on its own, so that a row's text has the same ids whatever words stand around it. A space at the end of
-a text moves to the start of what follows it, for that is how byte-level tokenizers spell words. The user's text is encoded with
-special tokens switched off; only a chat template's own text may contain them.
+Each segment is tokenised on its own, so that a row's text has the same ids whatever words stand around it. A space at the end
+of a text moves to the start of what follows it, for that is how byte-level tokenizers spell words. The user's text and the
+prompt's are encoded with special tokens switched off; only a chat template's own text may contain them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
 from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text
 
@@ -60,6 +61,8 @@ class Speller:
         bos = getattr(tokenizer, "bos_token_id", None)
         start = tokenizer("", add_special_tokens=True)["input_ids"]
         self.start: Ids = (bos,) if bos is not None and bos in start else ()
+        eos = tokenizer.eos_token_id
+        self.eos: int = 0 if eos is None else int(eos)
 
     def plain(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of texts in which nothing is special."""
@@ -67,6 +70,10 @@ class Speller:
             return []
         found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
         return [tuple(ids) for ids in found["input_ids"]]
+
+    def words(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def structure(self, text: str) -> Ids:
         """Token ids of a chat template's own text, special tokens included."""
@@ -76,12 +83,15 @@ class Speller:
 def frame(prompt: Prompt, speller: Speller) -> Frame:
     """The prompt's layout: fixed ids, and the places of slots and fields.
 
+    A model that starts its texts with no token of its own reads the end of another text first, where otherwise an empty field
+    could leave it with nothing to read.
+
     Raises: BackboneError when chat turns do not fit the model's template.
     """
     pieces: list[Piece] = []
     between = _chat_texts(prompt, speller) if prompt.is_chat else None
     pieces.append(speller.start if between is None else speller.structure(between[0]))
-    after = ""
+    end: Ids = ()
     spaced = False
     for number, turn in enumerate(prompt.turns):
         pending = ""
@@ -99,12 +109,20 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
             pending = ""
             pieces.append(Own(segment.name, lent) if isinstance(segment, Field) else Slot(segment.name, lent))
         if number == len(prompt.turns) - 1:
-            after = pending + (between[-1] if between else "")
+            end = _one(speller, pending) + (speller.structure(between[-1]) if between else ())
         else:
             pieces.append(_one(speller, pending))
             if between:
                 pieces.append(speller.structure(between[number + 1]))
-    return Frame(_merged(pieces), spaced, _end(after, speller))
+    if not any(_never_empty(piece, prompt) for piece in pieces):
+        pieces.insert(0, (speller.eos,))
+    return Frame(_merged(pieces), spaced, end[0] if end else speller.eos)
+
+
+def _never_empty(piece: Piece, prompt: Prompt) -> bool:
+    if isinstance(piece, Slot):
+        return isinstance(prompt.slots[piece.name], SoftSlot)
+    return piece.spaced if isinstance(piece, Own) else bool(piece)
 
 
 def _one(speller: Speller, text: str) -> Ids:
@@ -123,14 +141,6 @@ def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
         elif piece != ():
             merged.append(piece)
     return tuple(merged)
-
-
-def _end(after: str, speller: Speller) -> int:
-    ids = speller.structure(after) if after else ()
-    if ids:
-        return ids[0]
-    eos = speller.tokenizer.eos_token_id
-    return int(eos if eos is not None else 0)
 
 
 def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
@@ -161,34 +171,48 @@ def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
     return [*texts, rendered]
 
 
-def fill_frame(
-    framed: Frame, slots: Mapping[str, HardSlot | SoftSlot], rows: Sequence[Mapping[str, str]], speller: Speller, source: str
-) -> list[tuple[Ids | Slot, ...]]:
-    """Each row's layout: the fields and the filled hard slots become ids, soft and open slots stay places.
+def slot_ids(framed: Frame, prompt: Prompt, speller: Speller) -> dict[str, Ids]:
+    """The token ids of the filled hard slots' words, by name."""
+    found = {}
+    for piece in framed.pieces:
+        slot = prompt.slots[piece.name] if isinstance(piece, Slot) else None
+        if isinstance(slot, HardSlot) and slot.words is not None and isinstance(piece, Slot):
+            found[slot.name] = speller.plain([(" " if piece.spaced else "") + slot.words])[0]
+    return found
+
+
+def fill_frame(framed: Frame, rows: Rows, speller: Speller) -> list[tuple[Ids | Slot, ...]]:
+    """Each row's layout: the fields become ids, slots stay places.
 
     Raises: PromptError when a row lacks a field.
     """
-    filled = []
-    for piece in framed.pieces:
-        slot = slots[piece.name] if isinstance(piece, Slot) else None
-        if isinstance(slot, HardSlot) and slot.words is not None and isinstance(piece, Slot):
-            filled.append(speller.plain([(" " if piece.spaced else "") + slot.words])[0])
-        else:
-            filled.append(piece)
     columns: dict[Own, list[Ids]] = {}
-    for piece in filled:
+    for piece in framed.pieces:
         if isinstance(piece, Own) and piece not in columns:
-            for number, row in enumerate(rows, 1):
-                if piece.name not in row:
-                    raise PromptError(
-                        f"row {number} of {source} has no field {piece.name!r} (it has {', '.join(row) or 'none'})",
-                        f"every field of the prompt in every row: {piece.name}",
-                        "rename the field in the prompt, or name the column when reading the data",
-                    )
-            columns[piece] = speller.plain([(" " if piece.spaced else "") + row[piece.name] for row in rows])
+            texts = _column(rows, piece.name)
+            columns[piece] = speller.plain([(" " if piece.spaced else "") + text for text in texts])
     return [
-        tuple(columns[piece][number] if isinstance(piece, Own) else piece for piece in filled) for number in range(len(rows))
+        tuple(columns[piece][number] if isinstance(piece, Own) else piece for piece in framed.pieces)
+        for number in range(len(rows))
     ]
+
+
+def _column(rows: Rows, name: str) -> list[str]:
+    for number, row in zip(rows.numbers, rows.fields, strict=True):
+        if name not in row:
+            raise PromptError(
+                f"row {number} of {rows.source} has no field {name!r} (it has {', '.join(row) or 'none'})",
+                f"every field of the prompt in every row: {name}",
+                "rename the field in the prompt, or name the column when reading the data",
+            )
+    return [row[name] for row in rows.fields]
+
+
+def common_start(runs: Sequence[Ids]) -> Ids:
+    """The codes with which all runs begin."""
+    low, high = min(runs), max(runs)  # whatever these two share, all between them share
+    same = next((at for at, (one, other) in enumerate(zip(low, high, strict=False)) if one != other), len(low))
+    return low[:same]
 
 
 def cut_to(
@@ -209,7 +233,7 @@ def cut_to(
     if fixed > limit:
         raise PromptError(
             f"the prompt without any text has {fixed} positions ({source})",
-            f"at most {limit}, the model's context",
+            f"at most {limit}: the model's context, less what the answer needs",
             "shorten the prompt, its examples or its slots",
         )
     room = limit - fixed

@@ -9,11 +9,11 @@ import torch
 
 from pegbox.backbone.engine import Engine
 from pegbox.backbone.layout import Ids
-from pegbox.backbone.seam import Live
+from pegbox.backbone.seam import Live, Words
 from pegbox.errors import PromptError
 from pegbox.prompt import HardSlot, Prompt, SoftSlot
 
-_STRIDE = 1 << 16
+_STRIDE = 1 << 32  # longer than any slot
 
 
 def code(slot: int, position: int) -> int:
@@ -89,7 +89,7 @@ def _place(c: int, k: int, b: int, starts: Mapping[int, tuple[int, torch.Size]])
 def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Engine) -> Variants:
     """Live values, checked.
 
-    Raises: PromptError for an unknown slot, shapes that do not fit, or different numbers of variants.
+    Raises: PromptError for an unknown slot or token, shapes that do not fit, or different numbers of variants.
     """
     words: dict[str, tuple[Ids, ...]] = {}
     vectors: dict[str, torch.Tensor] = {}
@@ -102,7 +102,7 @@ def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, 
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             vectors[name] = _checked(value, slot, name, rows, engine.embedding.shape[1])
         elif isinstance(slot, HardSlot):
-            words[name] = tuple(tuple(int(token) for token in run) for run in value)
+            words[name] = _runs(value, name, engine.embedding.shape[0])
         else:
             raise PromptError(f"token ids for soft slot {name!r}", "vectors [K, P, H]", "embed the words first")
     counts = {len(runs) for runs in words.values()} | {v.shape[0] for v in vectors.values()}
@@ -119,6 +119,19 @@ def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, 
     for name, value in filled.items():
         _checked(value, prompt.slots[name], name, rows, engine.embedding.shape[1])
     return Variants(count, words, vectors, filled, numbers, engine)
+
+
+def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids, ...]:
+    if isinstance(value, torch.Tensor) and value.ndim != 2:
+        raise PromptError(
+            f"ids of shape {tuple(value.shape)} for slot {name!r}", "[K, P]", "give each variant its own run of ids"
+        )
+    runs = tuple(tuple(int(token) for token in run) for run in value)
+    if wrong := next((token for run in runs for token in run if not 0 <= token < vocabulary), None):
+        raise PromptError(
+            f"the token id {wrong} for slot {name!r}", f"0 to {vocabulary - 1}", "take ids from the backbone's own encode"
+        )
+    return runs
 
 
 def _checked(value: torch.Tensor, slot: HardSlot | SoftSlot, name: str, rows: int, width: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -61,27 +61,33 @@ class PrefixStore:
         self.budget = default_budget() if budget is None else budget
         self.held = 0
         self._blocks: OrderedDict[Hashable, Block] = OrderedDict()
-        self._reserved: dict[int, tuple[int, frozenset[Hashable]]] = {}
+        self._reserved: dict[int, dict[Hashable, int]] = {}
 
-    def reserve(self, owner: object, wanted: list[tuple[Hashable, int]]) -> frozenset[Hashable]:
+    def reserve(self, owner: object, wanted: Sequence[tuple[Hashable, int]]) -> frozenset[Hashable]:
         """Promises room for the owner's blocks, in order, as far as the budget goes; returns the keys that were granted.
+
+        The promise ends with the owner's life. A block that several owners ask for takes room once.
 
         Settings:
             wanted: pairs of a block's key and its bytes.
         """
         token = id(owner)
-        free = self.budget - sum(size for size, _ in self._reserved.values())
-        granted: set[Hashable] = set()
-        taken = 0
-        for key, size in wanted:
-            if key not in granted and taken + size <= free:
-                granted.add(key)
-                taken += size
-        held, keys = self._reserved.get(token, (0, frozenset()))
         if token not in self._reserved:
+            self._reserved[token] = {}
+            # called when the owner dies, before its id can be another's
             weakref.finalize(owner, self._reserved.pop, token, None)
-        self._reserved[token] = (held + taken, keys | granted)
-        return frozenset(granted)
+        promised = self._promised()
+        free = self.budget - sum(promised.values())
+        for key, size in wanted:
+            if key not in promised and size <= free:
+                promised[key] = size
+                free -= size
+            if key in promised:
+                self._reserved[token][key] = promised[key]
+        return frozenset(key for key, _ in wanted if key in promised)
+
+    def _promised(self) -> dict[Hashable, int]:
+        return {key: size for sizes in self._reserved.values() for key, size in sizes.items()}
 
     def get(self, key: Hashable) -> Block | None:
         block = self._blocks.get(key)
@@ -91,21 +97,25 @@ class PrefixStore:
 
     def put(self, key: Hashable, block: Block) -> None:
         """Keeps a block, throwing out unreserved ones as needed; keeps nothing where there is no room."""
-        size = sum(part.nbytes for part in block)
+        size = _nbytes(block)
         if key in self._blocks:
             return
-        self._make_room(size)
-        if self.held + size <= self.budget:
-            self._blocks[key] = block
-            self.held += size
-
-    def _make_room(self, size: int) -> None:
-        reserved = frozenset().union(*(keys for _, keys in self._reserved.values()))
-        for key in [key for key in self._blocks if key not in reserved]:
+        promised = self._promised()
+        loose = {other: _nbytes(kept) for other, kept in self._blocks.items() if other not in promised}
+        if self.held - sum(loose.values()) + size > self.budget:
+            return
+        for other, freed in loose.items():  # the least lately used come first
             if self.held + size <= self.budget:
-                return
-            self.held -= sum(part.nbytes for part in self._blocks.pop(key))
+                break
+            del self._blocks[other]
+            self.held -= freed
+        self._blocks[key] = block
+        self.held += size
 
     def clear(self) -> None:
         self._blocks.clear()
         self.held = 0
+
+
+def _nbytes(block: Block) -> int:
+    return sum(part.nbytes for part in block)

@@ -46,7 +46,10 @@ class Choices:
 
 @dataclass(frozen=True)
 class Targets:
-    """One text to be scored for each row (C = 1): the sum of its tokens' log-probabilities over the whole vocabulary."""
+    """One text to be scored for each row (C = 1): the sum of its tokens' log-probabilities over the whole vocabulary.
+
+    A text longer than half of what the prompt's own words leave of the model's context is cut at its end.
+    """
 
     texts: tuple[str, ...]
 
@@ -70,7 +73,7 @@ class Bound(Protocol):
 
     @property
     def cut_rows(self) -> tuple[int, ...]:
-        """Positions of the rows whose fields were cut to fit into the model's context."""
+        """Positions of the rows whose fields or targets were cut to fit into the model's context."""
 
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """Log-probabilities of the answers.
@@ -126,7 +129,15 @@ class Backbone(Protocol):
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[str]:
-        """What the model writes where the prompt's answer stands, for each row (temperature 0: the likeliest token each time)."""
+        """What the model writes where the prompt's answer stands, for each row.
+
+        Settings:
+            max_tokens: the most that is written; texts are cut so that there is room for it.
+            stop: strings at which the writing ends; they are left out.
+            temperature: 0 takes the likeliest token each time. Above 0 tokens are drawn, and then what a row gets also depends
+                on the rows beside it, which draw from the same stream of chance.
+            seed: of that stream.
+        """
 
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
         """How many positions each row takes up to the answer, all slots filled."""

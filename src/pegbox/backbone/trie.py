@@ -49,17 +49,27 @@ def answer_trie(sequences: Sequence[Path], end: int, words: Sequence[str]) -> An
         end: the token that follows a finished answer; it tells "good" from "good enough".
         words: the answers as written, for messages.
 
-    Raises: PromptError when two answers are the same tokens, or one has none.
+    Raises: PromptError when two answers are the same tokens, one has none, or one goes on just as the prompt does after
+        another.
     """
     closed = [(*sequence, end) for sequence in sequences]
     for i, sequence in enumerate(closed):
         if len(sequence) == 1:
             raise PromptError(f"the answer {words[i]!r} has no tokens", "words of at least one token", "give the label a word")
-        if sequence in closed[:i]:
-            other = words[closed.index(sequence)]
-            raise PromptError(
-                f"the answers {other!r} and {words[i]!r} are the same tokens", "a different word for each", "change one of them"
-            )
+        for j, other in enumerate(closed[:i]):
+            if sequence == other:
+                raise PromptError(
+                    f"the answers {words[j]!r} and {words[i]!r} are the same tokens",
+                    "a different word for each",
+                    "change one of them",
+                )
+            short, long = sorted((j, i), key=lambda at: len(closed[at]))
+            if closed[long][: len(closed[short])] == closed[short]:
+                raise PromptError(
+                    f"the answer {words[long]!r} goes on after {words[short]!r} just as the prompt itself does",
+                    "answers that can be told apart from what follows [answer]",
+                    "change one of them, or the text after [answer]",
+                )
     ways: dict[Path, list[int]] = {}
     for sequence in closed:
         for depth, token in enumerate(sequence):

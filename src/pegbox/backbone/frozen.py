@@ -1,0 +1,110 @@
+"""What is frozen in a call: everything before the first slot that is live, computed once where the store has room.
+
+What all rows have in common there is run once for all (`shared`); the rest of it once for each row (`own`), in fixed blocks of
+rows of near length, so that a kept number never depends on which rows were asked for before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+from pegbox.backbone.engine import Engine, Head
+from pegbox.backbone.layout import Ids
+from pegbox.backbone.live import Variants, variants
+from pegbox.backbone.prefix_store import Block, PrefixStore
+from pegbox.prompt import Prompt
+
+BLOCK = 32
+"""Rows whose frozen parts are computed together."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """What is frozen when the pieces from some piece on may change.
+
+    Settings:
+        shared: codes common to all rows.
+        own: for each row the codes between `shared` and the first live piece.
+        blocks: the rows by length of `own`, in fixed groups.
+        keys: the blocks' keys in the store.
+        granted: keys of the blocks that the store has room for.
+    """
+
+    shared: Ids
+    own: tuple[Ids, ...]
+    blocks: tuple[tuple[int, ...], ...] = ()
+    keys: tuple[Hashable, ...] = ()
+    block_of: Mapping[int, int] = field(default_factory=dict)
+    granted: frozenset[Hashable] = frozenset()
+
+
+class Frozen:
+    """Keys and values of one prompt's frozen parts, kept in the backbone's store as far as there is room."""
+
+    def __init__(self, prompt: Prompt, numbers: Mapping[str, int], engine: Engine, store: PrefixStore) -> None:
+        self._prompt, self._numbers, self._engine, self._store = prompt, numbers, engine, store
+
+    @cached_property
+    def _filled(self) -> Variants:
+        return variants({}, self._prompt, self._numbers, 1, self._engine)
+
+    def front(self, shared: Ids, own: tuple[Ids, ...]) -> Front:
+        """These codes, parted into blocks, with room for them reserved."""
+        order = sorted((at for at, codes in enumerate(own) if codes), key=lambda at: (len(own[at]), at))
+        if not order:
+            return Front(shared, own)
+        blocks = tuple(tuple(order[at : at + BLOCK]) for at in range(0, len(order), BLOCK))
+        keys = tuple(("own", self._content(shared, *(own[row] for row in block))) for block in blocks)
+        probe, *_ = self.shared(shared) or self._run([own[order[0]][:1]])
+        size = probe.nbytes // probe.length
+        wanted: list[tuple[Hashable, int]] = [(self._shared_key(shared), len(shared) * size)] if shared else []
+        wanted += [(key, sum(len(own[row]) for row in block) * size) for key, block in zip(keys, blocks, strict=True)]
+        block_of = {row: number for number, block in enumerate(blocks) for row in block}
+        return Front(shared, own, blocks, keys, block_of, self._store.reserve(self, wanted))
+
+    def shared(self, codes: Ids) -> Head:
+        """Keys and values of what all rows have in common; nothing for no codes."""
+        if not codes:
+            return ()
+        key = self._shared_key(codes)
+        kept = self._store.get(key)
+        if kept is None:
+            kept = self._run([codes])
+            self._store.put(key, kept)
+        return kept
+
+    def own(self, front: Front, index: Sequence[int]) -> list[Head]:
+        """Each row's own frozen keys and values; kept blocks are read, blocks without room are computed as needed."""
+        asked = set(index)
+        found: dict[int, Head] = {}
+        for number in sorted({front.block_of[row] for row in asked if front.own[row]}):
+            block, key = front.blocks[number], front.keys[number]
+            kept = self._store.get(key)
+            if kept is None and key in front.granted:
+                kept = self._run([front.own[row] for row in block], front.shared)
+                self._store.put(key, kept)
+            elif kept is None:
+                block = tuple(row for row in block if row in asked)
+                kept = self._run([front.own[row] for row in block], front.shared)
+            found.update((row, (run,)) for row, run in zip(block, kept, strict=True))
+        return [found.get(row, ()) for row in index]
+
+    def _run(self, codes: Sequence[Ids], shared: Ids = ()) -> Block:
+        with torch.set_grad_enabled(self._engine.training):
+            embeds = self._filled.embeds(codes, [0] * len(codes), [0] * len(codes))
+            return self._engine.extend([self.shared(shared)] * len(codes), embeds, [len(run) for run in codes])
+
+    def _shared_key(self, codes: Ids) -> Hashable:
+        return ("shared", self._content(codes))
+
+    def _content(self, *runs: Ids) -> str:
+        """A digest of what stands at these codes: ids, and the vectors of filled slots."""
+        found = hashlib.sha256(repr(runs).encode())
+        if any(c < 0 for codes in runs for c in codes):
+            found.update(self._prompt.digest().encode())
+        return found.hexdigest()
