@@ -36,10 +36,10 @@ class Residual:
         the unit of the learning rate (the embeddings' root mean square).
     """
 
-    length: int = 16
+    length: int = 10
     place: Place = "after"
     width: int = 64
-    schedule: Schedule = field(default_factory=lambda: Schedule(learning_rates=(0.01, 0.03, 0.1)))
+    schedule: Schedule = field(default_factory=lambda: Schedule(learning_rates=(0.1, 0.3)))
 
     def __post_init__(self) -> None:
         check_slot(self.place, self.length)

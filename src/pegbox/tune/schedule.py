@@ -25,14 +25,14 @@ class Schedule:
         weight_decay: pull towards the start (AdamW).
     """
 
-    learning_rates: tuple[float, ...] = (0.03, 0.1, 0.3)
-    batch: int = 16
+    learning_rates: tuple[float, ...] = (0.3, 1.0)
+    batch: int = 8
     steps: int | None = None
     most_steps: int = 1000
     warmup: float = 0.06
     clip: float = 1.0
-    evaluations: int = 12
-    dev_rows: int = 200
+    evaluations: int = 10
+    dev_rows: int = 128
     patience: int = 4
     weight_decay: float = 0.0
 

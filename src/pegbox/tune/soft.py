@@ -32,7 +32,7 @@ class Soft:
         Adafactor, in the unit of the learning rate, and in where the slot may stand.
     """
 
-    length: int = 16
+    length: int = 10
     place: Place = "after"
     schedule: Schedule = field(default_factory=Schedule)
 
