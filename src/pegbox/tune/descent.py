@@ -111,11 +111,13 @@ class Descent:
         """How many steps the budget allows, and what they cost: measured once, and kept for a second try."""
         kept = self.trail.kept("costs")
         if kept is None:
-            costs = self._measured(train, dev_rows, meter, seed)
-            kept = {**asdict(costs), "left": meter.tokens_left or 0}
+            measured = self._measured(train, dev_rows, meter, seed)
+            kept = {"costs": asdict(measured), "tokens": meter.tokens, "left": meter.tokens_left or 0}
             self.trail.keep("costs", kept)
-        left = kept["left"]
-        costs = Costs(**{name: value for name, value in kept.items() if name != "left"})
+        else:
+            meter.replay(kept["tokens"])
+        self.backbone.forget()  # else the passes just measured would make a first try cheaper than a second one
+        left, costs = kept["left"], Costs(**kept["costs"])
         steps = costs.affordable(left, self.schedule, self._variants, len(train))
         if say:
             self.trail.write("plan", steps=steps, variants=self._variants, tokens=left, batch=self.schedule.batch)

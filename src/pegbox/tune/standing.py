@@ -66,8 +66,9 @@ class Standing:
     @classmethod
     def begun(cls, start: Parameters) -> Standing:
         """At the start, with nothing done."""
-        zeros = [{name: torch.zeros_like(values) for name, values in start.items()} for _ in range(2)]
-        return cls(dict(start), zeros[0], zeros[1], list(range(len(next(iter(start.values()))))))
+        laid = {name: values.contiguous() for name, values in start.items()}  # as they are when they are read again, to the bit
+        zeros = [{name: torch.zeros_like(values) for name, values in laid.items()} for _ in range(2)]
+        return cls(laid, zeros[0], zeros[1], list(range(len(next(iter(start.values()))))))
 
     def keep_only(self, places: Sequence[int]) -> None:
         """Drops the variants that do not stand at these places."""
