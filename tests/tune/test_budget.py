@@ -52,7 +52,7 @@ def test_a_budget_is_one_number_above_zero(values: dict[str, Any]) -> None:
 
 
 def test_nothing_to_spend_is_no_budget() -> None:
-    with pytest.raises(SettingsError, match="a budget of 0.0 seconds"):
+    with pytest.raises(SettingsError, match=r"a budget of 0\.0 seconds"):
         Budget.parse("0s")
     with pytest.raises(SettingsError, match="and 0 tokens"):
         Budget.parse("0.2tokens")

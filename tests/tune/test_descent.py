@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -279,7 +280,7 @@ def test_a_budget_in_tokens_is_never_overshot_by_more_than_a_step(moods: Moods, 
     _, trail = tuned(method, backbone, moods, train=ragged(70), budget=Budget(tokens=tokens))
     spent = backbone.spent.forward + backbone.spent.backward - before
     at = [event["tokens"] for event in trail.of("step")]
-    dearest = max((b - a for a, b in zip(at, at[1:], strict=False)), default=0)
+    dearest = max((b - a for a, b in itertools.pairwise(at)), default=0)
     assert spent <= tokens + dearest
 
 
@@ -298,12 +299,12 @@ def test_a_budget_too_small_for_a_step_keeps_the_start_and_says_so(backbone: Hug
 
 
 def test_a_budget_that_ends_the_run_is_said(backbone: HuggingFaceBackbone, moods: Moods) -> None:
-    _, trail = tuned(soft(rates=(0.1,)), backbone, moods, budget=Budget(tokens=10_000))
+    _, trail = tuned(soft(rates=(0.1,)), backbone, moods, budget=Budget(tokens=5_000))
     steps = trail.of("plan")[0]["steps"]
     assert 0 < steps < 20
     assert f"the budget allows only {steps} steps; expect little from them" in notes(trail)
     assert any(note.startswith(f"the budget is spent: it allowed {steps} steps") for note in notes(trail))
-    _, trail = tuned(soft(steps=500), backbone, moods, budget=Budget(tokens=10_000))
+    _, trail = tuned(soft(steps=500), backbone, moods, budget=Budget(tokens=5_000))
     assert notes(trail)[0] == f"the budget allows only {trail.of('plan')[0]['steps']} of the 500 steps that were asked for"
 
 
