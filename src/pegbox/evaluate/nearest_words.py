@@ -32,6 +32,7 @@ def nearest_words(prompt: Prompt, backbone: Backbone) -> Mapping[str, tuple[tupl
         cosines = (vectors @ (words / sizes[:, None]).T) / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
         best = cosines.argmax(dim=1)
         found[name] = tuple(
-            (backbone.decode([int(ids[at])]), float(cosines[p, at]), float(vectors[p].norm() / sizes[at])) for p, at in enumerate(best)
+            (backbone.decode([int(ids[at])]), float(cosines[p, at]), float(vectors[p].norm() / sizes[at]))
+            for p, at in enumerate(best)
         )
     return found

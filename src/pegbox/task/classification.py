@@ -70,7 +70,8 @@ class Classification:
     def prior(self, rows: Rows) -> NDArray[np.float64]:
         """The labels' shares, with one more row of each so that none is 0. Shape: [C]."""
         counts = np.bincount(self.gold(rows), minlength=len(self.labels)) + 1.0
-        return counts / counts.sum()
+        shares: NDArray[np.float64] = counts / counts.sum()
+        return shares
 
     def bind(self, prompt: Prompt, backbone: Backbone, rows: Rows) -> BoundClassification:
         """The prompt over these rows, ready to be scored and trained."""
