@@ -3,8 +3,8 @@
     .venv/bin/python bench/soft_vs_peft.py [--steps 100] [--seeds 3] [--out bench/soft_vs_peft.json]
 
 Question types (sample:questions), 1,000 training rows of which 200 choose, all other rows as test. Both get 20 vectors that
-start from text, AdamW with warm-up and cosine decay, and three learning rates tried on seed 0 for a third of the steps; the one with the
-best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its documentation shows (the loss on
+start from text, AdamW with warm-up and cosine decay, and three learning rates tried on seed 0 for a third of the steps; the
+one with the best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its documentation shows (the loss on
 the answer's tokens over the whole vocabulary, right padding); it is scored on the label words, which is kinder to it than
 generating. pegbox is run with its defaults but for the number of vectors, steps and rates. Zero-shot and tf-idf come
 along, on the same rows. Every figure is accuracy on the test rows; the step count, not the time, is what is equal.
@@ -32,41 +32,37 @@ from pegbox.tune.descent import batch_rows
 from pegbox.tune.trail import Trail
 
 VECTORS, BATCH = 20, 16
+SOFT = {"soft": {"length": VECTORS}}
+UNLIMITED = Budget(tokens=10**12)
 OURS, THEIRS = (0.1, 0.3, 1.0), (3e-3, 1e-2, 3e-2)  # ours are in units of the embeddings' size (0.13), theirs are raw
 
 
-TEST_ROWS: int | None = None
-
-
-def parts(seed: int) -> tuple[Any, Any, Any]:
+def parts(seed: int, tested: int | None) -> tuple[Any, Any, Any]:
     """800 rows to learn from, 200 to choose on, and the other rows (or as many of them as were asked for)."""
     rest, chosen = split(load_sample("questions"), 1000, 0)
     train, dev = dev_split(chosen, seed)
-    return train, dev, rest if TEST_ROWS is None else split(rest, TEST_ROWS, 0)[1]
+    return train, dev, rest if tested is None else split(rest, tested, 0)[1]
 
 
-def ours(backbone: Any, method: str, seed: int, steps: int, rates: tuple[float, ...], budget: Budget) -> dict[str, Any]:
+def ours(backbone: Any, method: str, seed: int, tested: int | None, settings: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """One run of pegbox."""
-    train, dev, test = parts(seed)
+    train, dev, test = parts(seed, tested)
     task, prompt = task_and_prompt(train, None, None, "batch", False)
-    settings: dict[str, Any] = {}
-    if method == "soft":
-        settings = {"length": VECTORS, "schedule.steps": steps, "schedule.learning_rates": rates, "schedule.batch": BATCH}
     trail = Trail(None)
     began = time.monotonic()
     outcome = run(Job(method, prompt, task, budget, seed, settings), backbone, train, dev, trail)
     took = time.monotonic() - began
     accuracy = float((outcome.predictor.predict_proba(test).argmax(1) == task.gold(test)).mean())
-    best = trail.of("best")
-    return {"method": method, "seed": seed, "accuracy": accuracy, "seconds": took, "best": best[-1] if best else None, "rates": rates}
+    best = (trail.of("best") or [None])[-1]
+    return {"method": method, "seed": seed, "accuracy": accuracy, "seconds": took, "best": best}
 
 
-def theirs(seed: int, steps: int, rate: float, backbone: Any, score_test: bool) -> dict[str, Any]:
+def theirs(seed: int, steps: int, rate: float, backbone: Any, tested: int | None, score_test: bool) -> dict[str, Any]:
     """One run of PEFT's prompt tuning."""
     from peft import PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    train, dev, test = parts(seed)
+    train, dev, test = parts(seed, tested)
     task, _ = task_and_prompt(train, None, None, "batch", False)
     folder = str(materialise(resolve("smollm2")))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -143,49 +139,70 @@ def label_scores(model: Any, tokenizer: Any, rows: Any, words: dict[str, str]) -
     return found
 
 
+class Bench:
+    """Runs the parts and keeps every result."""
+
+    def __init__(self, steps: int, seeds: int, tested: int | None, out: Path) -> None:
+        self.steps, self.seeds, self.tested, self.out = steps, range(seeds), tested, out
+        self.backbone = open_backbone("smollm2")
+        self.results: list[dict[str, Any]] = []
+
+    def keep(self, result: dict[str, Any]) -> dict[str, Any]:
+        self.results.append(result)
+        print(json.dumps(result), flush=True)
+        self.out.write_text(json.dumps(self.results, indent=1), encoding="utf-8")
+        return result
+
+    def references(self) -> None:
+        for seed in self.seeds:
+            for method in ("zero-shot", "tfidf"):
+                self.keep(ours(self.backbone, method, seed, self.tested, {}, Budget.parse("120s")))
+
+    def soft(self) -> None:
+        """The sweep with a third of the steps, then every seed with the rate that did best."""
+        for method, settings in SOFT.items():
+            fixed = {**settings, "schedule.batch": BATCH}
+            short = {**fixed, "schedule.steps": self.steps // 3, "schedule.learning_rates": OURS}
+            swept = self.keep(ours(self.backbone, method, 0, self.tested, short, UNLIMITED) | {"sweep": True})
+            rate = OURS[swept["best"]["variant"]]
+            whole = {**fixed, "schedule.steps": self.steps, "schedule.learning_rates": (rate,)}
+            for seed in self.seeds:
+                self.keep(ours(self.backbone, method, seed, self.tested, whole, UNLIMITED) | {"rate": rate})
+
+    def hybrid(self, budget: str) -> None:
+        for seed in self.seeds:
+            self.keep(ours(self.backbone, "hybrid", seed, self.tested, {}, Budget.parse(budget)))
+
+    def peft(self) -> None:
+        """The same sweep, and the same seeds."""
+        sweep = [self.keep(theirs(0, self.steps // 3, rate, self.backbone, None, False)) for rate in THEIRS]
+        rate = min(sweep, key=lambda found: found["dev_loss"])["rate"]
+        for seed in self.seeds:
+            self.keep(theirs(seed, self.steps, rate, self.backbone, self.tested, True))
+
+    def summary(self) -> None:
+        scored = [result for result in self.results if "accuracy" in result and not result.get("sweep")]
+        for method in dict.fromkeys(result["method"] for result in scored):
+            scores = [100 * result["accuracy"] for result in scored if result["method"] == method]
+            print(f"{method:10} {np.mean(scores):5.1f} % (seeds: {', '.join(f'{s:.1f}' for s in scores)})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--hybrid-budget", default="90s")
+    parser.add_argument("--hybrid-budget", default="120s")
     parser.add_argument("--test-rows", type=int, default=None, help="score only so many of the test rows")
-    parser.add_argument("--skip", default="", help="comma-separated parts to leave out: references, soft, hybrid, peft")
+    parser.add_argument("--parts", default="references,soft,hybrid,peft", help="comma-separated")
     parser.add_argument("--out", type=Path, default=Path("bench/soft_vs_peft.json"))
     chosen = parser.parse_args()
-    global TEST_ROWS  # one number for the whole script
-    TEST_ROWS = chosen.test_rows
-    skip = chosen.skip.split(",")
-    backbone = open_backbone("smollm2")
-    results: list[dict[str, Any]] = []
-    unlimited = Budget(tokens=10**12)
-
-    def keep(result: dict[str, Any]) -> dict[str, Any]:
-        results.append(result)
-        print(json.dumps(result), flush=True)
-        chosen.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
-        return result
-
-    for seed in range(chosen.seeds):
-        if "references" not in skip:
-            for method in ("zero-shot", "tfidf"):
-                keep(ours(backbone, method, seed, 0, (), Budget.parse("60s")))
-    if "soft" not in skip:
-        swept = keep(ours(backbone, "soft", 0, chosen.steps // 3, OURS, unlimited) | {"sweep": True})
-        rate = OURS[swept["best"]["variant"]]
-        for seed in range(chosen.seeds):
-            keep(ours(backbone, "soft", seed, chosen.steps, (rate,), unlimited))
-    if "hybrid" not in skip:
-        for seed in range(chosen.seeds):
-            keep(ours(backbone, "hybrid", seed, 0, (), Budget.parse(chosen.hybrid_budget)))
-    if "peft" not in skip:
-        sweep = [keep(theirs(0, chosen.steps // 3, rate, backbone, False)) for rate in THEIRS]
-        rate = min(sweep, key=lambda found: found["dev_loss"])["rate"]
-        for seed in range(chosen.seeds):
-            keep(theirs(seed, chosen.steps, rate, backbone, True))
-    for method in dict.fromkeys(r["method"] for r in results):
-        scores = [100 * r["accuracy"] for r in results if r["method"] == method and "accuracy" in r and not r.get("sweep")]
-        if scores:
-            print(f"{method:10} {np.mean(scores):5.1f} % (seeds: {', '.join(f'{s:.1f}' for s in scores)})")
+    bench = Bench(chosen.steps, chosen.seeds, chosen.test_rows, chosen.out)
+    for part in chosen.parts.split(","):
+        if part == "hybrid":
+            bench.hybrid(chosen.hybrid_budget)
+        else:
+            {"references": bench.references, "soft": bench.soft, "peft": bench.peft}[part]()
+    bench.summary()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Attention for short tails over kept keys/values, through Transformers' public registry of attention functions.
 
-Two things that the stock function does are waste here: it copies the key/value heads for each of the query heads that share them,
-and on the way back it forms gradients for keys and values that are frozen. On a CPU it is also slow whenever there is a mask.
+Two things that the stock function does are waste here: it copies the key/value heads for each of the query heads that share
+them, and on the way back it forms gradients for keys and values that are frozen. On a CPU it is also slow whenever there is a mask.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def grouped_attention(
 ) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention over grouped heads.
 
-    Shape: query [N, heads, T, D]; key, value [N, shared heads, S, D]; attention_mask [N or 1, 1, T, S], True where seen, or None
-        for plain causal; result [N, T, heads, D].
+    Shape: query [N, heads, T, D]; key, value [N, shared heads, S, D]; attention_mask [N or 1, 1, T, S], True where seen, or
+        None for plain causal; result [N, T, heads, D].
     """
     rows, heads, width, size = query.shape
     if rows * heads * width * key.shape[2] > _MOST and softcap is None:

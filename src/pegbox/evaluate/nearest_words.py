@@ -11,14 +11,14 @@ from pegbox.backbone.seam import Backbone
 from pegbox.prompt import Prompt, SoftSlot
 
 NOTE = (
-    "Nearest words say little about what a soft slot does: vectors that solve a task may lie near words that have nothing to do "
-    "with it (Khashabi et al. 2022), and written in their place these words score differently."
+    "Nearest words say little about what a soft slot does: vectors that solve a task may lie near words that have nothing to "
+    "do with it (Khashabi et al. 2022), and written in their place these words score differently."
 )
 
 
 @torch.no_grad()
 def nearest_words(prompt: Prompt, backbone: Backbone) -> Mapping[str, tuple[tuple[str, float, float], ...]]:
-    """For each vector of each filled soft slot the nearest ordinary word, its cosine, and the vector's length over the word's."""
+    """For each vector of each filled soft slot the nearest ordinary word, its cosine, and its length over the word's."""
     slots = {name: slot for name, slot in prompt.slots.items() if isinstance(slot, SoftSlot) and slot.vectors is not None}
     if not slots:
         return {}

@@ -150,4 +150,4 @@ def _some(rows: Rows) -> Rows:
 
 
 def _content_free(prompt: Prompt) -> Rows:
-    return Rows(tuple({name: text for name in prompt.field_names} for text in CONTENT_FREE), source="content-free texts")
+    return Rows(tuple(dict.fromkeys(prompt.field_names, text) for text in CONTENT_FREE), source="content-free texts")
