@@ -4,10 +4,10 @@
 
 Question types (sample:questions), 1,000 training rows of which 200 choose, all other rows as test. Both get 20 vectors that
 start from text, AdamW with warm-up and cosine decay, and three learning rates tried on seed 0 for a third of the steps; the
-one with the best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its documentation shows (the loss on
-the answer's tokens over the whole vocabulary, right padding); it is scored on the label words, which is kinder to it than
-generating. pegbox is run with its defaults but for the number of vectors, steps and rates. Zero-shot and tf-idf come
-along, on the same rows. Every figure is accuracy on the test rows; the step count, not the time, is what is equal.
+one with the best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its
+documentation shows (the loss on the answer's tokens over the whole vocabulary, right padding); it is scored on the label words,
+which is kinder to it than generating. pegbox is run with its defaults but for the number of vectors, steps, batch and rates.
+Zero-shot and tf-idf come along, on the same rows. Figures are accuracy on the test rows; the step count, not the time, is equal.
 """
 
 from __future__ import annotations

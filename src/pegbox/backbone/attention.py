@@ -1,7 +1,8 @@
 """Attention for short tails over kept keys/values, through Transformers' public registry of attention functions.
 
 Two things that the stock function does are waste here: it copies the key/value heads for each of the query heads that share
-them, and on the way back it forms gradients for keys and values that are frozen. On a CPU it is also slow whenever there is a mask.
+them, and on the way back it forms gradients for keys and values that are frozen. On a CPU it is also slow whenever there is
+a mask.
 """
 
 from __future__ import annotations

@@ -37,10 +37,10 @@ Block = tuple[KeysValues, ...]
 
 
 def default_budget() -> int:
-    """Bytes for kept keys and values: the environment's PEGBOX_CACHE_BYTES, or a quarter of the memory that is free now."""
+    """Bytes for kept keys and values: the environment's PEGBOX_CACHE_BYTES, or a quarter of the free memory, at most 4 GB."""
     given = os.environ.get("PEGBOX_CACHE_BYTES")
     if given is None:
-        return int(psutil.virtual_memory().available) // 4
+        return min(int(psutil.virtual_memory().available) // 4, 4_000_000_000)
     if not given.isdigit():
         raise SettingsError(
             f"PEGBOX_CACHE_BYTES={given!r}", "a whole number of bytes", "set it to, say, 2000000000, or unset it"
