@@ -7,7 +7,7 @@ start from text, AdamW with warm-up and cosine decay, and three learning rates t
 one with the best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its
 documentation shows (the loss on the answer's tokens over the whole vocabulary, right padding); it is scored on the label words,
 which is kinder to it than generating. pegbox is run with its defaults but for the number of vectors, steps, batch and rates.
-Zero-shot and tf-idf come along, on the same rows. Figures are accuracy on the test rows; the step count, not the time, is equal.
+Zero-shot and tf-idf come along, on the same rows. Figures are accuracy on the test rows; steps, not seconds, are equal.
 """
 
 from __future__ import annotations
