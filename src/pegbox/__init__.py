@@ -23,6 +23,8 @@ _HOMES = {
     "tune": "pegbox.api",
 }
 
+_ROOMS = ("sklearn",)  # not among the names that `from pegbox import *` takes, for it takes its time
+
 __all__ = ["PromptClassifier", "Report", "Tuned", "compare", "errors", "evaluate", "load", "read", "tune"]
 
 
@@ -48,7 +50,7 @@ class _Package(ModuleType):
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in (*__all__, *_ROOMS):
         raise AttributeError(f"module 'pegbox' has no attribute {name!r}")
     if importlib.util.find_spec(f"pegbox.{name}") is not None:
         return importlib.import_module(f"pegbox.{name}")  # a room, made callable on its way in where it is a verb
@@ -56,7 +58,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ROOMS})
 
 
 def _from_home(name: str) -> Any:

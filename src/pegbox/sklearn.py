@@ -89,7 +89,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The likeliest labels, in y's own type. Shape: [B]."""
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        at = self.predict_proba(X).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[at]
         return found
 
     def _seed(self) -> int:
