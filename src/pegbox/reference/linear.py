@@ -56,4 +56,4 @@ def fit_linear(features: Any, gold: NDArray[np.int64], labels: int, strength: fl
 
     if len(np.unique(gold)) < 2:
         raise DataError("training rows with a single label", "rows of at least two labels", "add rows with other labels")
-    return Linear(LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(features, gold), labels)
+    return Linear(LogisticRegression(C=strength, max_iter=_ITERATIONS, tol=1e-3).fit(features, gold), labels)

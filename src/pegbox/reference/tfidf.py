@@ -35,8 +35,8 @@ class TfIdf:
     Source: Wang and Manning 2012, "Baselines and Bigrams" (the case for word pairs and a linear model). We choose on dev.
     """
 
-    grams: tuple[Grams, ...] = ("words", "word pairs", "letters", "word pairs and letters")
-    strengths: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+    grams: tuple[Grams, ...] = ("words", "word pairs", "word pairs and letters")
+    strengths: tuple[float, ...] = (1.0, 10.0, 100.0)
 
     def fit(
         self,
