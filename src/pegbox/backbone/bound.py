@@ -25,6 +25,8 @@ from pegbox.prompt import Prompt, SoftSlot
 
 TOKENS = 4096
 """New positions in one pass when no gradient is asked for."""
+SLACK = 48
+"""Positions of padding in a pass that cost no more than another pass; beside these, an eighth of the real ones is borne."""
 KEPT = 16384
 """Positions looked back on in one pass when no gradient is asked for: their keys and values are copied side by side."""
 PORTION = 128
@@ -299,15 +301,15 @@ class _Row:
 
 
 def batches(rows: Sequence[_Row]) -> list[list[int]]:
-    """Positions of rows of near length, together at most TOKENS new and KEPT earlier positions with their padding."""
+    """Positions of rows of near length, together at most TOKENS new and KEPT earlier positions, of which few are padding."""
     found: list[list[int]] = [[]]
-    most = 0
+    most = real = 0
     for at in sorted(range(len(rows)), key=lambda at: (len(rows[at].codes), rows[at].past)):
-        most = max(most, rows[at].past)
-        count = len(found[-1]) + 1
-        if found[-1] and (count * len(rows[at].codes) > TOKENS or count * most > KEPT):
+        width = len(rows[at].codes)
+        most, real, count = max(most, rows[at].past), real + width, len(found[-1]) + 1
+        if found[-1] and (count * width > TOKENS or count * most > KEPT or count * width - real > SLACK + real // 8):
             found.append([])
-            most = rows[at].past
+            most, real = rows[at].past, width
         found[-1].append(at)
     return found
 
