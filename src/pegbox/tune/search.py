@@ -23,7 +23,7 @@ from pegbox.tune.wordings import Space
 
 _SURVEY = 0.08  # share of the budget that the first look at possible label words may take
 _GATE = 0.25  # share of the budget that the test on dev may take
-_OVERHEAD = 0.9  # share of the time that goes into reading
+_OVERHEAD = 0.75  # few-shot prompts take longer for each token than the first blocks, and words are chosen in between
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Search:
     most_blocks: int = 40
     shots: tuple[int, ...] = (2, 4, 8)
     room: int = 512
-    explore: float = 0.6
+    explore: float = 0.75
     level: float = 0.1
     gate: float = 0.05
     dev_rows: int = 200
     length_price: float = 0.01
     words: int = 4
-    lexicon: int = 384
+    lexicon: int = 512
     shortest: int = 3
     patience: int = 4
 
