@@ -180,7 +180,7 @@ def demo(
     from pegbox.data.read import read
 
     print("Sorting questions by what they ask for (6 types), with SmolLM2-135M frozen.")
-    found = limited(read("sample:questions", test_size=0.2), 1000, 1000)
+    found = limited(read("sample:questions", test_size=0.2), 1000, 600)
     aloud(found.notes)
     _compared(
         found, out, False, methods=DEMO, model="smollm2", prompt=None, words=None, budget=budget, seeds=3, tuning_seeds=1,

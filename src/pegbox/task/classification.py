@@ -17,7 +17,7 @@ from pegbox.task import channel
 from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration
 from pegbox.task.verbalizer import check_words, own_words
 
-CALIBRATION_ROWS = 400
+CALIBRATION_ROWS = 256
 """The most training rows that batch calibration reads."""
 
 
@@ -143,7 +143,7 @@ class BoundClassification:
 
 
 def _some(rows: Rows) -> Rows:
-    """Rows for a mean: a few hundred give it to within two points of probability, and the rest would only cost time."""
+    """Rows for a mean: 256 give it to within three points of probability, and the rest would only cost time."""
     if len(rows) <= CALIBRATION_ROWS:
         return rows
     return rows.take(sorted(np.random.default_rng(0).permutation(len(rows))[:CALIBRATION_ROWS]))
