@@ -67,23 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point.
 
     Errors of ours and of the disk are told in three parts and end with status 2, an interruption ends with 130, and a reader
-    who has heard enough (`| head`) with 141, as any program in a pipe.
+    who has heard enough (`| head`) with 1 and no word.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     try:
-        app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         sys.stdout.flush()
     except PegboxError as error:
         _fail(f"pegbox: {error}", 2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere, quietly
-        sys.exit(141)
+        sys.exit(1)
     except OSError as error:
         came = f"{error.filename or 'a file'}: {error.strerror or error}"
         _fail(f"pegbox: {PegboxError(came, 'a file that can be read and written', 'check path, rights and free space')}", 2)
@@ -92,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             error.show()
             sys.exit(error.exit_code)
         raise
+    if isinstance(status, int) and status:  # an exit within a command comes back as its number: 130 after Ctrl-C
+        sys.exit(status)
 
 
 def _fail(text: str, status: int) -> None:
