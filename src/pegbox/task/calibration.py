@@ -50,7 +50,7 @@ def fit_calibration(method: Method, scores: NDArray[np.floating], prior: Sequenc
 
     Shape: scores [N, C]; prior C.
     Source: Zhao et al. 2021 "Calibrate Before Use" (contextual); Zhou et al. 2024 "Batch Calibration" (batch). Both assume
-        shares of the labels; here the training rows' shares take that place, for unbalanced data.
+        equal shares of the labels; here the training rows' shares take that place, for unbalanced data.
     Raises: SettingsError for an unknown method.
     """
     if method not in METHODS:

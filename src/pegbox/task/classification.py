@@ -81,9 +81,14 @@ class Classification:
         """Fits the calibration on training rows; the test rows play no part."""
         if self.calibration == "none":
             return Calibration()
-        rows = _some(train) if self.calibration == "batch" else _content_free(prompt)
+        rows = _some(train) if self.calibration == "batch" else self._content_free(prompt)
         scores = self.bind(prompt, backbone, rows).log_probabilities()
         return fit_calibration(self.calibration, scores[0], list(self.prior(train)))
+
+    def _content_free(self, prompt: Prompt) -> Rows:
+        """Texts that say nothing. Where the text itself is scored, it cannot be nothing at all."""
+        texts = [text for text in CONTENT_FREE if text or not self.channel]
+        return Rows(tuple(dict.fromkeys(prompt.field_names, text) for text in texts), source="content-free texts")
 
     def predict_proba(self, prompt: Prompt, backbone: Backbone, rows: Rows, calibration: Calibration) -> NDArray[np.float32]:
         """Probabilities of the labels. Shape: [B, C], rows sum to 1."""
@@ -147,7 +152,3 @@ def _some(rows: Rows) -> Rows:
     if len(rows) <= CALIBRATION_ROWS:
         return rows
     return rows.take(sorted(np.random.default_rng(0).permutation(len(rows))[:CALIBRATION_ROWS]))
-
-
-def _content_free(prompt: Prompt) -> Rows:
-    return Rows(tuple(dict.fromkeys(prompt.field_names, text) for text in CONTENT_FREE), source="content-free texts")

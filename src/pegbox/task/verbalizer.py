@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pegbox.errors import SettingsError
@@ -11,19 +12,25 @@ Words = Mapping[str, tuple[str, ...]]
 
 
 def own_words(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Each label's own name as its word: ``card_arrival`` becomes "card arrival", ``HassTurnOn`` "Hass Turn On"."""
-    return {label: (_spaced(label) or label,) for label in labels}
+    """Each label's own name as its word: ``card_arrival`` becomes "card arrival", ``HassTurnOn`` "Hass Turn On".
+
+    Labels that would come out alike, such as ``a-b`` and ``a_b``, stay as they are.
+    """
+    spaced = {label: _spaced(label) for label in labels}
+    seen = Counter(spaced.values())
+    return {label: (word if word and seen[word] == 1 else label,) for label, word in spaced.items()}
 
 
 def _spaced(label: str) -> str:
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label)
-    return " ".join(re.sub(r"[_\-/]+", " ", parted).split())
+    # only between letters or digits: -1 is not 1
+    return " ".join(re.sub(r"(?<=[^\W_])[_\-/]+(?=[^\W_])", " ", parted).split())
 
 
 def check_words(words: Words, labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The words in the order of the labels.
 
-    Raises: SettingsError when a label has no word, a word stands for two labels, or a label is unknown.
+    Raises: SettingsError when a label has no word or a blank one, a word comes twice, or a label is unknown.
     """
     if unknown := sorted(set(words) - set(labels)):
         raise SettingsError(
@@ -31,9 +38,13 @@ def check_words(words: Words, labels: Sequence[str]) -> dict[str, tuple[str, ...
         )
     owners: dict[str, str] = {}
     for label in labels:
-        if not any(word.strip() for word in words.get(label, ())):
+        if not words.get(label):
             raise SettingsError(f"no words for label {label!r}", "at least one word for each label", f'write "{label}=word"')
         for word in words[label]:
+            if not word.strip():
+                raise SettingsError(f"a blank word for label {label!r}", "words with something in them", "leave it out")
+            if words[label].count(word) > 1:
+                raise SettingsError(f"the word {word!r} for {label!r} twice", "different words", "leave one of them out")
             if owners.setdefault(word, label) != label:
                 raise SettingsError(
                     f"the word {word!r} for {owners[word]!r} and {label!r}", "different words", "change one of them"
