@@ -49,7 +49,8 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{found.rows} rows of {found.source}", title_justify="left")
+    console.print(Text(f"{found.rows} rows of {found.source}"), soft_wrap=True)
+    table = Table()
     for name in ("score", "value", "95 % interval"):
         table.add_column(name, justify="left" if name == "score" else "right")
     for name, (low, high) in found.intervals.items():
