@@ -17,13 +17,11 @@ import pytest
 import pegbox
 
 SERVER = """
-import json, os, sys, warnings
-warnings.simplefilter("ignore")
+import json, os, sys
 import pegbox.api, pegbox.cli.progress, pegbox.evaluate.html, pegbox.evaluate.plots, pegbox.tune.search, pandas
 from pegbox.cli import main
 rows = [(f"a {n}", "bad good".split()[n % 2]) for n in range(12)]
 pegbox.api.tune(rows, method="soft", model="tiny", budget="2ktokens")  # what is imported on first use
-warnings.resetwarnings()
 print("ready", flush=True)
 for line in sys.stdin:
     job = json.loads(line)
