@@ -15,8 +15,11 @@ from pegbox.prompt import HardSlot, Prompt, notation, parse
 from pegbox.task.calibration import Method, fit_calibration
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
+from pegbox.tune.hard_place import swapped_slots, with_hard_slot
+from pegbox.tune.swap_loss import Loss
+from pegbox.tune.swapping import Swapping
 from pegbox.tune.swaps import State
-from pegbox.tune.tokens import Loss, Tokens, _Run, swapped_slots, with_hard_slot
+from pegbox.tune.tokens import Tokens
 from pegbox.tune.trail import Event, Trail
 
 START = parse(r"Sort it.\nText: {text}\nLabel:[answer]")
@@ -106,7 +109,7 @@ def test_a_prompt_without_a_slot_is_kept_when_no_words_help(
         """Words of any kind have a loss of 2, none of 1."""
         return [(2.0 if any(state.values()) else 1.0, 0.5) for state in states]
 
-    monkeypatch.setattr(_Run, "_judged", judged)
+    monkeypatch.setattr(Swapping, "_judged", judged)
     trail = Trail()
     assert swap(backbone, trail) == START
     assert any("kept as it was written" in event["text"] for event in trail.of("note"))
@@ -186,3 +189,12 @@ def test_an_open_soft_slot_is_refused(backbone: HuggingFaceBackbone) -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="token settings"):
         Tokens(**wrong)  # type: ignore[arg-type]
+
+
+def test_own_words_may_have_line_ends(backbone: HuggingFaceBackbone) -> None:
+    prompt = parse(r'[hard go="Sort\nit."] Text: {text}\nLabel:[answer]')
+    found = swap(backbone, Trail(), Tokens(steps=2, looks=1), prompt)
+    slot = found.slots["go"]
+    assert isinstance(slot, HardSlot)
+    assert slot.words is not None
+    assert sum(one != other for one, other in zip(slot.words, "Sort\nit.", strict=True)) <= 2

@@ -12,8 +12,8 @@ from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 from pegbox.task.calibration import fit_calibration
 from pegbox.task.classification import Classification
+from pegbox.tune.memo import Memo
 from pegbox.tune.racing import worse_p
-from pegbox.tune.readings import Memo
 
 _FEWEST = 30  # rows, where there are as many
 
@@ -76,7 +76,7 @@ class Gate:
             scores: NDArray[np.floating] = self.task.bind(prompt, self.backbone, self.rows).log_probabilities()[0]
             return scores
 
-        logs = self.memo.ask(f"{prompt.digest()[:24]} dev", read)[0]
+        logs = self.memo.ask(f"{prompt.digest()[:24]} dev", read)
         if self.task.calibration == "contextual":
             return self.task.calibrate(prompt, self.backbone, self.rows).apply(logs)
         return fit_calibration(self.task.calibration, logs, list(self.prior)).apply(logs)

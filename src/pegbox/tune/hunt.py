@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from pegbox.prompt import Answer, HardSlot, Prompt, Text
 from pegbox.task.calibration import CONTENT_FREE, fit_calibration
 from pegbox.tune.label_words import Sheet, WordChoice, held_out, label_scores
 from pegbox.tune.lexicon import Columns, Lexicon, build_lexicon, distinct, telling
-from pegbox.tune.readings import Reader, packed, unpacked
+from pegbox.tune.memo import packed, unpacked
+from pegbox.tune.readings import Reader
 from pegbox.tune.wordings import Space, Wording
 
 _SHORT = 20  # tokens added before lengths are compared, so that a tiny start does not make every prompt look long
@@ -71,26 +73,19 @@ class Judge:
             share: of the budget, at most.
             size, shortest: see `pegbox.tune.lexicon.build_lexicon`.
         """
-        trail, meter, prompt = pool.memo.trail, pool.memo.meter, self.space.prompt(self.space.start)
-        kept = trail.kept("lexicon")
-        if kept is None:
-            before = meter.tokens
+        prompt = self.space.prompt(self.space.start)
+        if pool.memo.knows("lexicon"):
+            self.reader.replayed.add(prompt.digest())
+
+        def survey() -> dict[str, Any]:
             lexicon, logs = self._survey(pool, prompt, gold, share, size, shortest)
-            kept = {
-                "words": lexicon.words,
-                "at": lexicon.tokens,
-                "own": lexicon.own,
-                **packed(logs),
-                "tokens": meter.tokens - before,
-            }
-            trail.keep("lexicon", kept)
-        else:
-            meter.replay(int(kept["tokens"]))
-            self.reader.replayed.add(prompt.with_words({}).digest())
-        lexicon = Lexicon(tuple(kept["words"]), tuple(kept["at"]), tuple(tuple(some) for some in kept["own"]))
-        logs = unpacked(kept)
+            return {"words": lexicon.words, "tokens": lexicon.tokens, "own": lexicon.own, "logs": packed(logs)}
+
+        kept = pool.memo.recall("lexicon", survey)
+        lexicon = Lexicon(tuple(kept["words"]), tuple(kept["tokens"]), tuple(tuple(some) for some in kept["own"]))
+        logs = unpacked(kept["logs"])
         if len(lexicon.tokens) < 2 * len(self.prior):
-            trail.write("note", text="no single words were found that could stand for the labels; their own are used")
+            pool.memo.trail.write("note", text="no single words were found that could stand for the labels; their own are used")
             return
         self.lexicon, self.reader.tokens = lexicon, lexicon.tokens
         sheet = self._sheet(logs, gold[: len(logs)], prompt)

@@ -1,13 +1,10 @@
-"""Readings: what the model says to a prompt over a block of rows, asked for once and kept for a second try."""
+"""Readings: what the model says to a prompt over a block of rows."""
 
 from __future__ import annotations
 
-import base64
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,61 +14,10 @@ from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
-from pegbox.tune.budget import Meter
-from pegbox.tune.trail import Trail
+from pegbox.tune.memo import Memo
 
 _BOUND = 16  # prompts that are kept tied to the rows at once
 _ANY = Choices(("yes", "no"))  # for prompts of which only the place of the answer is read
-
-
-@dataclass
-class Memo:
-    """Answers of the model, or those that an interrupted try had got, to the bit; their tokens count either way."""
-
-    meter: Meter
-    trail: Trail
-    _timed: list[tuple[int, float]] = field(default_factory=list)
-
-    def ask(self, key: str, compute: Callable[[], NDArray[np.floating]]) -> tuple[NDArray[np.float64], int]:
-        """What `compute` finds, and the tokens that it took."""
-        kept = self.trail.kept(key)
-        if kept is None:
-            before, began = self.meter.tokens, time.monotonic()
-            numbers = packed(compute())
-            kept = {**numbers, "tokens": self.meter.tokens - before, "took": time.monotonic() - began}
-            self.trail.keep(key, kept)
-        else:
-            self.meter.replay(int(kept["tokens"]))
-        self._timed.append((int(kept["tokens"]), float(kept["took"])))
-        return unpacked(kept), int(kept["tokens"])
-
-    def knows(self, key: str) -> bool:
-        """Whether an interrupted try had got this answer."""
-        return self.trail.kept(key) is not None
-
-    def uncounted(self, work: Callable[[], object]) -> None:
-        """Does work that an interrupted try had already paid for."""
-        before = self.meter.tokens
-        work()
-        self.meter.replay(before - self.meter.tokens)
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second, without the first answer, which also warms the machine up."""
-        timed = self._timed[1:] or self._timed
-        return sum(tokens for tokens, _ in timed) / max(1e-6, sum(took for _, took in timed))
-
-
-def packed(numbers: NDArray[np.floating]) -> dict[str, Any]:
-    """An array as plain JSON, exact in float32."""
-    found = np.asarray(numbers, dtype=np.float32)
-    return {"numbers": base64.b64encode(found.tobytes()).decode(), "shape": list(found.shape)}
-
-
-def unpacked(kept: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The inverse of `packed`."""
-    numbers = np.frombuffer(base64.b64decode(kept["numbers"]), dtype=np.float32)
-    return numbers.reshape(kept["shape"]).astype(np.float64)
 
 
 @dataclass
@@ -140,7 +86,7 @@ class Reader:
 
         key = prompt.digest(), -1
         if key not in self._known:
-            self._known[key] = self.memo.ask(f"{key[0][:24]} {rows.source}", read)[0]
+            self._known[key] = self.memo.ask(f"{key[0][:24]} {rows.source}", read)
         return self._known[key]
 
     def cost(self, prompt: Prompt, otherwise: float = 0.0) -> float:
@@ -183,6 +129,6 @@ class Reader:
         elif digest in self.replayed:
             self.replayed.discard(digest)
             self.memo.uncounted(lambda: compute(0))
-        self._known[key], cost = self.memo.ask(name, lambda: compute(number))
-        self._costs.setdefault(digest, []).append(cost)
+        self._known[key] = self.memo.ask(name, lambda: compute(number))
+        self._costs.setdefault(digest, []).append(self.memo.last)
         return self._known[key]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pegbox.prompt import Prompt, notation
 from pegbox.tune.gate import Gate
 from pegbox.tune.hunt import Judge
+from pegbox.tune.memo import Memo
 from pegbox.tune.racing import Rule
-from pegbox.tune.readings import Memo
 from pegbox.tune.wordings import Wording
 
 _FIRST = ("examples", "template", "examples", "edit", "examples", "template")

@@ -15,7 +15,8 @@ from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.gate import Gate
 from pegbox.tune.hunt import Judge
 from pegbox.tune.label_words import WordChoice
-from pegbox.tune.readings import Memo, Reader
+from pegbox.tune.memo import Memo
+from pegbox.tune.readings import Reader
 from pegbox.tune.rounds import Plan, Rounds
 from pegbox.tune.templates import open_soft_slots
 from pegbox.tune.trail import Trail

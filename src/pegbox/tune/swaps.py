@@ -45,7 +45,7 @@ def written(backbone: Backbone, ids: Sequence[int], spaced: bool) -> str | None:
     text = backbone.decode(ids)
     words = text.removeprefix(" ") if spaced else text
     again = backbone.encode((" " if spaced else "") + words)
-    return words if again == tuple(ids) and words.isprintable() else None
+    return words if again == tuple(ids) else None
 
 
 def filled(prompt: Prompt, state: State, backbone: Backbone) -> Prompt | None:
