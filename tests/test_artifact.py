@@ -293,6 +293,13 @@ def test_marks_do_not_depend_on_the_order_of_fields() -> None:
     assert len(row_marks(Rows.from_texts(["\ud800"]))[0]) == 12
 
 
+def test_it_is_shown_in_a_line(tuned: Tuned) -> None:
+    assert repr(tuned).startswith("Tuned('[soft a 2] Sort ")
+    assert repr(tuned).endswith("labels good, bad, on tiny)")
+    assert repr(Rows.from_texts(["a", "b"], ["x", "y"], "t.csv")) == "Rows(2 rows of t.csv)"
+    assert repr(Rows.from_texts(["a"])) == "Rows(1 unlabelled rows of rows)"
+
+
 def test_the_prompt_can_be_read_without_the_model(tuned: Tuned, folder: Path) -> None:
     found: Prompt = read_prompt(folder)
     assert found == tuned.prompt

@@ -57,6 +57,9 @@ class Tuned:
     seen: frozenset[str] = frozenset()
     evaluations: list[Mapping[str, Any]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"Tuned({format(self.prompt)!r}, labels {', '.join(self.labels)}, on {self.backbone.name})"
+
     @property
     def prompt(self) -> Prompt:
         return self.predictor.prompt

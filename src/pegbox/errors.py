@@ -1,14 +1,14 @@
 """Every error that pegbox raises on purpose.
 
-    PegboxError                 what came, what was expected, what to do
-    ├── DataError               a file, a table or a row (also a ValueError)
-    ├── PromptError             notation, segments, slots (also a ValueError)
-    ├── SettingsError           an unknown or impossible setting (also a ValueError)
-    ├── BackboneError           a model that cannot be found, loaded or used
-    ├── DownloadError           a package that could not be fetched or failed its checksum
-    ├── SealedError             test rows asked for where they must not be seen
-    ├── ArtifactError           a saved prompt that is damaged or belongs to another model
-    └── RunError                a run folder that cannot be continued
+PegboxError                 what came, what was expected, what to do
+├── DataError               a file, a table or a row (also a ValueError)
+├── PromptError             notation, segments, slots (also a ValueError)
+├── SettingsError           an unknown or impossible setting (also a ValueError)
+├── BackboneError           a model that cannot be found, loaded or used
+├── DownloadError           a package that could not be fetched or failed its checksum
+├── SealedError             test rows asked for where they must not be seen
+├── ArtifactError           a saved prompt that is damaged or belongs to another model
+└── RunError                a run folder that cannot be continued
 """
 
 from __future__ import annotations

@@ -106,11 +106,12 @@ def test_tune_reads_all_its_options(run: Run, mood_file: Path, tmp_path: Path, m
         "text\tlabel\n"
         + "".join(f"{t}\t{label}\n" for t, label in zip(moods(9, 4).column(), moods(9, 4).answers(), strict=True))
     )
-    told = run(
-        "tune", mood_file, *QUICK, "--method", "zero-shot", "--out", "my", "--json", "--dev", dev, "--seed", "3", "--shots", "7",
-        "--prompt", r"Day: {text}\nMood: [answer]", "--words", "bad=awful|poor", "--words", "good=fine", "--calibration", "none",
-        "--text", "text", "--label", "label", "--dtype", "float32", "--device", "cpu",
-    )  # fmt: skip
+    options = (
+        *("--dev", dev, "--seed", "3", "--shots", "7", "--prompt", r"Day: {text}\nMood: [answer]", "--calibration", "none"),
+        *("--words", "bad=awful|poor", "--words", "good=fine", "--text", "text", "--label", "label"),
+        *("--dtype", "float32", "--device", "cpu"),
+    )
+    told = run("tune", mood_file, *QUICK, "--method", "zero-shot", "--out", "my", "--json", *options)
     assert told.json["prompt"] == r"Day: {text}\nMood: [answer]"
     tuned = pegbox.load(tmp_path / "my")
     assert tuned.predictor.task.words == {"bad": ("awful", "poor"), "good": ("fine",)}
@@ -257,6 +258,10 @@ def test_samples_are_listed_with_licence_and_source(run: Run) -> None:
     told = run("samples").out
     assert told.count("sample:") == told.count("licence: ") == told.count("source: ") == 3
     assert {sample["name"] for sample in run("samples", "--json").json} == {"questions", "sms", "tweets"}
+
+
+def test_the_version(run: Run) -> None:
+    assert run("--version").out == f"pegbox {pegbox.__version__}\n"
 
 
 # --- errors -------------------------------------------------------------------------------------------------------------

@@ -68,6 +68,16 @@ def test_seconds_left_and_the_best_candidate() -> None:
     assert " s left" in told
 
 
+def test_what_two_stages_spend_adds_up() -> None:
+    events = [
+        ("run", "hybrid"),
+        ("event", {"event": "candidate", "score": 0.75, "kept": True, "tokens": 300, "stage": "first"}),
+        ("event", {**STEP, "tokens": 200, "stage": "second"}),
+    ]
+    told, _ = watched(events, Budget(tokens=1000))
+    assert "500 tokens left" in told
+
+
 def test_the_cells_of_a_comparison_are_counted() -> None:
     events: list[tuple[str, Any]] = [
         ("zero-shot", {"event": "read", "folder": "x"}),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import pegbox
 from pegbox.cli import tuning, using
 from pegbox.cli.options import Json
 from pegbox.cli.printing import print_json, written
@@ -21,6 +22,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Tunes prompts of frozen language models (words, learned vectors, both), compares them honestly, predicts with them.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"pegbox {pegbox.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[  # the callback below answers it
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What all commands share."""
+
+
 for command in (tuning.compare, tuning.tune, using.evaluate, using.predict, using.show):
     app.command()(command)
 

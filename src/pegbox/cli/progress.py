@@ -25,7 +25,8 @@ class Watcher:
 
     def __init__(self, console: Console, budget: Budget, cells: int = 1) -> None:
         self._console, self._budget, self._cells = console, budget, cells
-        self._done = self._tokens = 0
+        self._done = 0
+        self._tokens: dict[str, int] = {}
         self._began = time.monotonic()
         self._name = ""
         self._progress = Progress(
@@ -71,7 +72,8 @@ class Watcher:
     def event(self, event: Event) -> None:
         """An event of the run that is on."""
         kind = event["event"]
-        self._tokens = int(event.get("tokens", 0)) if kind in ("step", "candidate") else self._tokens
+        if kind in ("step", "candidate"):
+            self._tokens[event.get("stage", "")] = int(event.get("tokens", 0))
         if kind == "step":
             self._progress.update(self._bar, total=event.get("of"), completed=event["step"])
         elif kind == "dev" and event.get("accuracy") is not None:
@@ -86,7 +88,7 @@ class Watcher:
         self._progress.update(self._bar, left=self._left())
 
     def _start(self, name: str) -> None:
-        self._began, self._name, self._tokens = time.monotonic(), name, 0
+        self._began, self._name, self._tokens = time.monotonic(), name, {}
         self._progress.reset(self._bar, total=None, description=f"{self._counted()} {name}", best="", left=self._left())
 
     def _finish(self, line: str) -> None:
@@ -101,7 +103,7 @@ class Watcher:
 
     def _left(self) -> str:
         if self._budget.tokens is not None:
-            return f"{max(0, self._budget.tokens - self._tokens):,} tokens left"
+            return f"{max(0, self._budget.tokens - sum(self._tokens.values())):,} tokens left"
         assert self._budget.seconds is not None
         return f"{max(0.0, self._budget.seconds - (time.monotonic() - self._began)):.0f} s left"
 

@@ -42,6 +42,9 @@ class Rows:
         """Rows with the one field ``text``."""
         return cls(tuple({"text": text} for text in texts), None if labels is None else tuple(labels), source=source)
 
+    def __repr__(self) -> str:
+        return f"Rows({len(self.fields)} {'unlabelled ' if self.labels is None else ''}rows of {self.source})"
+
     def __len__(self) -> int:
         return len(self.fields)
 
