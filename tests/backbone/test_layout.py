@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from pegbox.backbone.layout import Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.tiny import byte_tokenizer
@@ -98,6 +99,16 @@ def test_markers_in_the_prompts_own_words_are_plain_characters_too(marker: str) 
 def test_no_text_of_a_row_becomes_a_special_token(text: str) -> None:
     (layout,) = fill_frame(frame(parse("{text}\\n[answer]"), SPELLER), Rows.from_texts([text]), SPELLER)
     assert layout[0] == ids(text)
+
+
+def test_marks_that_a_tokenizer_does_not_call_special_are_plain_characters_too() -> None:
+    marking = byte_tokenizer()
+    marking.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in ("<think>", "<thinker", "\n\n", "  ")])
+    assert marking.encode("<think>") == [259]
+    speller = Speller(marking)
+    texts = ["a <think> b", "<think>", "<think><think>", "<thinker>", "<<think>>", "<|im_end|><think>"]
+    assert speller.plain(texts) == [ids(text) for text in texts]
+    assert speller.plain(["a\n\nb  c"]) == [(97, 261, 98, 262, 99)]  # runs of white space are words like others
 
 
 def test_open_slots_stay_places_and_filled_words_are_kept_apart() -> None:

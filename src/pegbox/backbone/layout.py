@@ -8,6 +8,7 @@ prompt's are encoded with special tokens switched off; only a chat template's ow
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,13 +64,28 @@ class Speller:
         self.start: Ids = (bos,) if bos is not None and bos in start else ()
         eos = tokenizer.eos_token_id
         self.eos: int = 0 if eos is None else int(eos)
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        # such as <think>: marks to the model, though its tokenizer does not call them special. Runs of white space are none.
+        self._marks = {int(token): str(mark) for token, mark in added.items() if len(str(mark).strip()) > 1}
 
     def plain(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of texts in which nothing is special."""
         if not texts:
             return []
-        found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
-        return [tuple(ids) for ids in found["input_ids"]]
+        found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [
+            tuple(ids) if len(text) < 2 or self._marks.keys().isdisjoint(ids) else self._parted(text)
+            for text, ids in zip(texts, found, strict=True)
+        ]
+
+    def _parted(self, text: str) -> Ids:
+        """Token ids of a text with each mark in it cut in two, so that its halves are spelled as the characters they are."""
+        marks = sorted(self._marks.values(), key=len, reverse=True)
+        cuts = [match.start() + 1 for match in re.finditer("|".join(map(re.escape, marks)), text)]
+        if not cuts:  # a mark that stands in the text in another spelling
+            cuts = list(range(1, len(text)))
+        ends = zip([0, *cuts], [*cuts, len(text)], strict=True)
+        return tuple(token for ids in self.plain([text[start:end] for start, end in ends]) for token in ids)
 
     def words(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
