@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before torch is imported: on tiny models a second thread gains nothing, and on a busy machine the threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import csv
 from collections.abc import Callable
 from pathlib import Path
