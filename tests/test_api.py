@@ -160,6 +160,23 @@ def test_words_prompt_seed_and_shots_are_heeded(moods: Moods, tiny_backbone: Hug
     assert pegbox.tune(moods(30, 1), **SOFT, model=tiny_backbone, prompt=other).prompt.slots.keys() == {"mine"}
 
 
+def test_further_columns_are_read_where_the_prompt_names_them(moods: Moods, tiny_backbone: HuggingFaceBackbone) -> None:
+    import pandas as pd
+
+    rows = moods(30, 1)
+    frame = pd.DataFrame({"text": rows.column(), "label": list(rows.answers()), "place": "here", "stars": range(30)})
+    quick: dict[str, Any] = {"method": "zero-shot", "model": tiny_backbone, "budget": "1ktokens"}
+    tuned = pegbox.tune(frame, **quick, prompt="{place}, {stars}: {text} [answer]")
+    assert len(tuned.predict(frame)) == 30
+    assert pegbox.evaluate(tuned, frame).rows == 30
+    with pytest.raises(DataError, match="has no field 'place'"):
+        pegbox.tune(rows, **quick, prompt="{place}: {text} [answer]")
+    with pytest.raises(DataError, match="has no column 'place'"):
+        tuned.predict(frame[["text", "stars"]])
+    with pytest.raises(PromptError, match="no field .place."):
+        tuned.predict(["a text alone"])
+
+
 def test_dev_rows_of_ones_own_are_chosen_on(moods: Moods, tiny_backbone: HuggingFaceBackbone) -> None:
     dev = moods(11, 7)
     pairs = list(zip(dev.column(), dev.answers(), strict=True))

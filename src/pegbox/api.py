@@ -103,11 +103,12 @@ def tune(
         raise SettingsError(
             f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference"
         )
-    given, chosen_on, notes = _parts(data, dev, text, label)
+    given, chosen_on, notes = _parts(data, dev, text, label, _fields_of(prompt))
     given = given if shots is None else few_shot(given, shots, seed)
     train, judged = dev_split(given, seed) if chosen_on is None else (given, chosen_on)
     task, start = task_and_prompt(given, prompt, words, calibration, channel)
-    task.gold(judged)  # an unknown label is told now, not after an hour
+    task.gold(judged)  # an unknown label or a missing field is told now, not after an hour
+    _check_fields(start, train, judged)
     job = Job(method, start, task, _budget(budget), seed, settings or {})
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
@@ -155,7 +156,7 @@ def compare(
 
     Raises: DataError, SettingsError, BackboneError.
     """
-    known = data if isinstance(data, Data) else read(data, text, label)
+    known = data if isinstance(data, Data) else read(data, text, label, fields=_fields_of(prompt))
     if known.test is None:
         raise DataError(
             "data without test rows",
@@ -164,6 +165,7 @@ def compare(
         )
     train = known.train if shots is None else few_shot(known.train, shots, 0)
     task, start = task_and_prompt(train, prompt, words, calibration, channel)
+    _check_fields(start, train, *(() if known.dev is None else (known.dev,)))
     plan = Plan(tuple(methods or DEFAULT_METHODS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
@@ -182,7 +184,8 @@ def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | N
     sealed = data.test if isinstance(data, Data) else data if isinstance(data, Sealed) else None
     if isinstance(data, Data) and sealed is None:
         raise DataError("data without test rows", "a sealed test part", "read it with test_size=0.2, or give rows to score")
-    rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(data, text, label)
+    more = tuned.further_fields
+    rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(data, text, label, more)
     found = evaluate_predictor(tuned.predictor, rows, tuned.labels)
     said = list(notes)
     opening = {"rows_digest": found.rows_digest, "rows": found.rows, "source": found.source, "accuracy": found.scores.accuracy}
@@ -209,19 +212,34 @@ def task_and_prompt(
     return task, parse(prompt) if isinstance(prompt, str) else prompt
 
 
-def _rows(data: Any, text: str | None, label: str | None) -> tuple[Rows, tuple[str, ...]]:
+def _rows(data: Any, text: str | None, label: str | None, fields: Sequence[str] = ()) -> tuple[Rows, tuple[str, ...]]:
     """Labelled rows, and what the reader guessed or left out."""
     if isinstance(data, Rows):
         return data, ()
-    table = read_table(data, text, label, labelled=True)
+    table = read_table(data, text, label, labelled=True, fields=fields)
     return table.rows, table.notes
 
 
-def _parts(data: Any, dev: Any, text: str | None, label: str | None) -> tuple[Rows, Rows | None, tuple[str, ...]]:
+def _check_fields(prompt: Prompt, *parts: Rows) -> None:
+    """Raises DataError where a row lacks a field that the prompt reads."""
+    for rows in parts:
+        for name in prompt.field_names:
+            rows.column(name)
+
+
+def _fields_of(prompt: str | Prompt | None) -> tuple[str, ...]:
+    """The columns besides the text that a prompt reads."""
+    known = parse(prompt) if isinstance(prompt, str) else prompt
+    return () if known is None else tuple(name for name in known.field_names if name != "text")
+
+
+def _parts(
+    data: Any, dev: Any, text: str | None, label: str | None, fields: Sequence[str]
+) -> tuple[Rows, Rows | None, tuple[str, ...]]:
     """Rows to learn from, rows to choose on where there are some, and notes."""
-    given, notes = (data.train, data.notes) if isinstance(data, Data) else _rows(data, text, label)
+    given, notes = (data.train, data.notes) if isinstance(data, Data) else _rows(data, text, label, fields)
     if dev is not None:
-        judged, more = _rows(dev, text, label)
+        judged, more = _rows(dev, text, label, fields)
         return given, judged, (*notes, *more)
     return given, data.dev if isinstance(data, Data) else None, notes
 

@@ -72,6 +72,11 @@ class Tuned:
     def backbone(self) -> Backbone:
         return self.predictor.backbone
 
+    @property
+    def further_fields(self) -> tuple[str, ...]:
+        """The columns that the prompt reads besides the text."""
+        return tuple(name for name in self.prompt.field_names if name != "text")
+
     def predict(self, texts: Any) -> list[str]:
         """The likeliest label for each text.
 
@@ -82,7 +87,7 @@ class Tuned:
 
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
         """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C]."""
-        return self.predictor.predict_proba(as_rows(texts))
+        return self.predictor.predict_proba(as_rows(texts, self.further_fields))
 
     def save(self, folder: str | Path) -> Path:
         """Writes the artifact, whole or not at all.
@@ -163,8 +168,12 @@ def _digest(prompt: Prompt, content: Mapping[str, Any]) -> str:
     return hashlib.sha256(f"{prompt.digest()}{plain}".encode()).hexdigest()
 
 
-def as_rows(texts: Any) -> Rows:
-    """Texts in any form as Rows. A single string is the name of a file; one text goes in a list."""
+def as_rows(texts: Any, fields: Sequence[str] = ()) -> Rows:
+    """Texts in any form as Rows. A single string is the name of a file; one text goes in a list.
+
+    Settings:
+        fields: columns that are needed besides the text, of a source that has columns.
+    """
     if isinstance(texts, Rows):
         return texts
     if isinstance(texts, str) and not texts.startswith(SAMPLE) and not Path(texts).exists():
@@ -173,7 +182,7 @@ def as_rows(texts: Any) -> Rows:
         plain = list(texts)
         if plain and all(isinstance(text, str) for text in plain):
             return Rows.from_texts([str(text) for text in plain])
-    return read_rows(texts, labelled=False)
+    return read_rows(texts, labelled=False, fields=fields)
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

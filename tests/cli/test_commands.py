@@ -119,6 +119,26 @@ def test_tune_reads_all_its_options(run: Run, mood_file: Path, tmp_path: Path, m
     assert (tuned.record["data"]["train_rows"], tuned.record["data"]["dev_rows"], tuned.record["seed"]) == (14, 9, 3)
 
 
+def test_columns_that_a_prompt_names_are_read_without_being_asked_for(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "both.csv"
+    path.write_text("title,body,mark\n" + "".join(f"t{n},some text {n},{'x' if n % 2 else 'y'}\n" for n in range(30)))
+    named = ("--text", "body", "--label", "mark", *QUICK)
+    run("tune", path, *named, "--prompt", "{title}: {text} [answer]", "--method", "zero-shot", "--out", "my")
+    told = run("predict", "my", path, "--text", "body")
+    rows = list(csv.DictReader(io.StringIO(told.out)))
+    assert list(rows[0]) == ["title", "body", "mark", "predicted", "probability"]
+    tuned = pegbox.load("my")
+    frame = [{"title": row["title"], "text": row["body"]} for row in rows]
+    assert tuned.predict(frame) == [row["predicted"] for row in rows]
+    assert run("evaluate", "my", path, "--text", "body", "--label", "mark", "--json").json["rows"] == 30
+    told = run("compare", path, *named, "--prompt", "{title}: {text} [answer]", "--methods", "zero-shot,soft", "--json")
+    assert {line["method"] for line in told.json["table"]} == {"zero-shot", "soft"}
+    for command in (["tune", "--out", "o", "--method", "soft"], ["compare"]):
+        bad = run(command[0], path, *command[1:], *named, "--prompt", "{titel}: {text} [answer]", status=2)
+        assert three_parts(bad)[0].endswith("has no column 'titel'")
+        assert "did you mean 'title'?" in three_parts(bad)[2]
+
+
 def test_tune_over_an_older_result_replaces_it(run: Run, mood_file: Path, tmp_path: Path) -> None:
     for seed in ("0", "1"):
         run("tune", mood_file, *QUICK, "--method", "zero-shot", "--out", "my", "--seed", seed)

@@ -12,7 +12,10 @@ from pegbox.errors import SettingsError
 DATA = "A CSV, TSV, JSONL or Parquet file, or sample:NAME (see `pegbox samples`)."
 Text = Annotated[str | None, typer.Option(help="The text column. Guessed, and said aloud, where there is no doubt.")]
 Label = Annotated[str | None, typer.Option(help="The label column. Guessed, and said aloud, where there is no doubt.")]
-Fields = Annotated[str | None, typer.Option(help="Further columns that the prompt reads as {name}, comma-separated.")]
+Fields = Annotated[
+    str | None,
+    typer.Option(help="Further columns that the prompt reads as {name}, comma-separated. Default: those that it names."),
+]
 Model = Annotated[str, typer.Option(help="smollm2, tiny, a Transformers folder, a .gguf file, or a hub id.")]
 Moved = Annotated[str | None, typer.Option("--model", help="Where the model is now, if it has moved.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16; auto is what the machine does well.")]
@@ -72,3 +75,12 @@ def label_words(items: Sequence[str] | None) -> dict[str, tuple[str, ...]] | Non
             raise SettingsError(f"--words {item}", "label=word|word", "write it so")
         found[label.strip()] = tuple(word.strip() for word in words.split("|") if word.strip())
     return found or None
+
+
+def further_fields(fields: str | None, prompt: str | None) -> tuple[str, ...]:
+    """The columns besides the text: those that are named, or those that the written prompt reads."""
+    from pegbox.prompt import parse
+
+    if fields is not None or prompt is None:
+        return listed(fields)
+    return tuple(name for name in parse(prompt).field_names if name != "text")

@@ -31,6 +31,7 @@ from pegbox.cli.options import (
     Shots,
     Text,
     Words,
+    further_fields,
     label_words,
     listed,
     pairs,
@@ -90,7 +91,7 @@ def compare(
             "two sources of data" if source else "no data", "one file or sample:NAME", "say `pegbox compare FILE`"
         )
     found = read(
-        source, text, label, fields=listed(fields), test=test, dev=dev,
+        source, text, label, fields=further_fields(fields, prompt), test=test, dev=dev,
         test_size=int(test_size) if test_size >= 1 and test_size.is_integer() else test_size, encoding=encoding,
         on_problem=on_problem, field_limit=field_limit, quotes=not no_quotes,  # type: ignore[arg-type]  # it is checked there
     )  # fmt: skip
@@ -145,9 +146,10 @@ def tune(
 
     place = free_place(out)  # complains now, not after an hour
     folder = place.with_name(place.name + ".run")
+    further = further_fields(fields, prompt)
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    table = read_table(data, text, label, labelled=True, fields=listed(fields), reading=reading)
-    judged = None if dev is None else read_table(dev, text, label, labelled=True, fields=listed(fields), reading=reading)
+    table = read_table(data, text, label, labelled=True, fields=further, reading=reading)
+    judged = None if dev is None else read_table(dev, text, label, labelled=True, fields=further, reading=reading)
     aloud((*table.notes, *(judged.notes if judged else ())))
     with _interruptible(), Watcher(Console(stderr=True), Budget.parse(budget)) as watcher:
         watcher.run(method)

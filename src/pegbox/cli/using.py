@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from pegbox.cli.options import (
     listed,
 )
 from pegbox.cli.printing import aloud, print_json
+
+if TYPE_CHECKING:
+    from pegbox.prompt import Prompt
 
 
 def evaluate(
@@ -51,9 +54,9 @@ def evaluate(
     from pegbox.data.stream import Reading
     from pegbox.data.table import read_table
 
-    read_prompt(prompt)  # complains of a damaged artifact before anything is read
+    known = read_prompt(prompt)  # complains of a damaged artifact before anything is read
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    table = read_table(data, text, label, labelled=True, fields=listed(fields), reading=reading)
+    table = read_table(data, text, label, labelled=True, fields=_further(fields, known), reading=reading)
     tuned = load(prompt, model, device)
     found = api.evaluate(tuned, table.rows)
     add_evaluation(prompt, tuned.evaluations[-1])
@@ -91,9 +94,9 @@ def predict(
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
 
-    read_prompt(prompt)  # complains of a damaged artifact, and of a bad file, before the model is loaded
+    known = read_prompt(prompt)  # complains of a damaged artifact, and of a bad file, before the model is loaded
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    tables = stream_rows(data, text, fields=listed(fields), reading=reading)
+    tables = stream_rows(data, text, fields=_further(fields, known), reading=reading)
     first = next(tables)
     tuned = load(prompt, model, device)
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
@@ -112,3 +115,8 @@ def show(prompt: Folder, model: Moved = None, as_json: Json = False) -> None:
         print_json(found)
     else:
         print_artifact(found, Console())
+
+
+def _further(fields: str | None, prompt: Prompt) -> tuple[str, ...]:
+    """The columns besides the text: those that are named, or those that the prompt reads."""
+    return tuple(name for name in prompt.field_names if name != "text") if fields is None else listed(fields)

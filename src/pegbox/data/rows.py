@@ -69,7 +69,7 @@ class Rows:
                 raise DataError(
                     f"{self.source}, row {number} has no field {name!r} (it has {', '.join(sorted(row))})",
                     f"a field {name!r} in every row",
-                    "name the column with --text, or change the prompt's fields",
+                    "name the columns with --text and --fields, or change the prompt's fields",
                 )
         return [row[name] for row in self.fields]
 
