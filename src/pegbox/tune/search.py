@@ -20,6 +20,7 @@ from pegbox.tune.readings import Reader
 from pegbox.tune.rounds import Plan, Rounds
 from pegbox.tune.templates import open_soft_slots
 from pegbox.tune.trail import Trail
+from pegbox.tune.usual_rows import usual_rows
 from pegbox.tune.wordings import Space
 
 _SURVEY = 0.08  # share of the budget that the first look at possible label words may take
@@ -107,6 +108,8 @@ class Search:
         if len(train) < 2 or not len(dev):
             raise DataError(f"{len(train)} training and {len(dev)} dev rows", "at least 2 and 1", "give more rows")
         seed = int(rng.integers(2**31))
+        train = usual_rows(train, prompt.field_names, trail, "training")
+        dev = usual_rows(dev, prompt.field_names, trail, "dev")
         memo = Memo(Meter(budget, backbone, trail), trail)
         gate = Gate(task, backbone, dev.take(_order(len(dev), seed, 1)[: self.dev_rows]), task.prior(train), self.gate, memo)
         judge = self._judge(prompt, task, backbone, train, memo, seed)

@@ -17,6 +17,7 @@ from pegbox.tune.hard_place import with_hard_slot
 from pegbox.tune.memo import Memo
 from pegbox.tune.swapping import Swapping, SwapPlan, first_words
 from pegbox.tune.trail import Trail
+from pegbox.tune.usual_rows import usual_rows
 
 _OVERHEAD = 0.9  # share of the time that goes into the model
 
@@ -102,6 +103,8 @@ class Tokens:
         if soft:
             raise PromptError(f"the open soft slot {soft[0]!r}", "hard slots only, or filled soft ones", "swap words first")
         seed = int(rng.integers(2**31))
+        train = usual_rows(train, prompt.field_names, trail, "training")
+        dev = usual_rows(dev, prompt.field_names, trail, "dev")
         placed = with_hard_slot(prompt, self.place)
         swapping = Swapping(
             SwapPlan(
