@@ -173,7 +173,7 @@ def test_further_columns_are_read_where_the_prompt_names_them(moods: Moods, tiny
         pegbox.tune(rows, **quick, prompt="{place}: {text} [answer]")
     with pytest.raises(DataError, match="has no column 'place'"):
         tuned.predict(frame[["text", "stars"]])
-    with pytest.raises(PromptError, match="no field .place."):
+    with pytest.raises(PromptError, match=r"no field .place."):
         tuned.predict(["a text alone"])
 
 
