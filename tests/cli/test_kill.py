@@ -37,7 +37,7 @@ def events(path: Path, kind: str) -> int:
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "as the folder is taken": lambda run: run.exists(),
-    "as the plan is kept": lambda run: lines(run / "kept.jsonl") >= 1,
+    "as the plan is kept": lambda run: lines(run / "kept.jsonl") >= 2,
     "in the first steps": lambda run: events(run / "trail.jsonl", "step") >= 2,
     "well on its way": lambda run: events(run / "trail.jsonl", "dev") >= 7,
     "at its end": lambda run: events(run / "trail.jsonl", "best") >= 1,

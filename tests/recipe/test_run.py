@@ -116,6 +116,24 @@ def test_an_interrupted_run_counts_what_both_tries_cost(moods: Moods, tmp_path: 
     assert again.spending.seconds > 0
 
 
+def test_a_second_try_keeps_as_much_as_the_first_one_had_room_for(
+    moods: Moods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = moods(40, 1), moods(20, 2)
+    whole = run(job("soft", settings={"length": 3}), HuggingFaceBackbone(tiny()), *rows, Trail())
+
+    def stop(event: Any) -> None:
+        if event["event"] == "step" and event["step"] == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(job("soft", settings={"length": 3}), HuggingFaceBackbone(tiny()), *rows, Trail(tmp_path, stop))
+    monkeypatch.setenv("PEGBOX_CACHE_BYTES", "60000")  # less memory is free now
+    again = run(job("soft", settings={"length": 3}), HuggingFaceBackbone(tiny()), *rows, Trail(tmp_path))
+    assert again.predictor.prompt == whole.predictor.prompt
+    assert again.spending.forward < 3 * whole.spending.forward
+
+
 def test_the_record_says_where_a_prompt_came_from(moods: Moods) -> None:
     backbone = HuggingFaceBackbone(tiny())
     train, dev = moods(40, 1), replace(moods(20, 2), source="dev.csv")
