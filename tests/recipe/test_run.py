@@ -126,10 +126,14 @@ def test_a_second_try_keeps_as_much_as_the_first_one_had_room_for(
         if event["event"] == "step" and event["step"] == 6:
             raise KeyboardInterrupt
 
+    first = HuggingFaceBackbone(tiny())
     with pytest.raises(KeyboardInterrupt):
-        run(job("soft", settings={"length": 3}), HuggingFaceBackbone(tiny()), *rows, Trail(tmp_path, stop))
+        run(job("soft", settings={"length": 3}), first, *rows, Trail(tmp_path, stop))
     monkeypatch.setenv("PEGBOX_CACHE_BYTES", "60000")  # less memory is free now
-    again = run(job("soft", settings={"length": 3}), HuggingFaceBackbone(tiny()), *rows, Trail(tmp_path))
+    second = HuggingFaceBackbone(tiny())
+    assert second.store.budget == 60_000
+    again = run(job("soft", settings={"length": 3}), second, *rows, Trail(tmp_path))
+    assert second.store.budget == first.store.budget
     assert again.predictor.prompt == whole.predictor.prompt
     assert again.spending.forward < 3 * whole.spending.forward
 
