@@ -17,7 +17,8 @@ import pytest
 import pegbox
 
 SERVER = """
-import json, os, sys
+import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background hands down that Ctrl-C is ignored
 import pegbox.api, pegbox.cli.progress, pegbox.evaluate.html, pegbox.evaluate.plots, pegbox.tune.search, pandas
 from pegbox.cli import main
 rows = [(f"a {n}", "bad good".split()[n % 2]) for n in range(12)]
