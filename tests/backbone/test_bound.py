@@ -78,6 +78,17 @@ def test_probabilities_of_choices_add_up_to_1(backbone: HuggingFaceBackbone) -> 
     assert torch.allclose(found.exp().sum(-1), torch.ones(5), atol=1e-5)
 
 
+def test_over_the_vocabulary_a_word_has_its_own_probability_and_the_rest_is_missing(backbone: HuggingFaceBackbone) -> None:
+    words = ("ya", "na")  # they part at their first token
+    prompt = parse("Say: {text} [soft s 2] Is it?[answer]")
+    whole = scores(backbone.bind(prompt, ROWS, Choices(words, "vocabulary")), range(5))
+    chosen = scores(backbone.bind(prompt, ROWS, Choices(words)), range(5))
+    assert torch.allclose(whole.log_softmax(-1), chosen, atol=1e-5)
+    assert whole.exp().sum(-1).max() < 0.5
+    single = [scores(backbone.bind(prompt, ROWS, Targets((word[0],) * 5)), range(5))[:, 0] for word in words]
+    assert torch.allclose(whole, torch.stack(single, dim=-1), atol=1e-5)
+
+
 def test_an_empty_text_alone_in_a_prompt_is_read_after_the_end_of_another_text(backbone: HuggingFaceBackbone) -> None:
     bound = backbone.bind(parse("{text}[answer]"), ROWS, Choices(("ya", "na")))
     assert bound.contexts([4]) == [(258,)]

@@ -80,6 +80,14 @@ def test_the_loss_is_the_gold_labels_negative_log_probability_among_the_labels()
     assert bound.losses([0, 1, 2])[0].tolist() == pytest.approx([math.log(4 / 3), math.log(4), math.log(4 / 3)])
 
 
+def test_the_loss_over_the_vocabulary_counts_what_no_label_has() -> None:
+    bound = TASK.bind(PROMPT, Said(neg=0.1, pos=0.3), ROWS, loss="vocabulary")  # type: ignore[arg-type]
+    assert bound.losses([0, 1])[0].tolist() == pytest.approx([-math.log(0.3), -math.log(0.1)])
+    assert bound.scores([0]).exp()[0, 0].tolist() == pytest.approx([0.25, 0.75])  # labels are still chosen among labels
+    real = Classification(("neg", "pos")).bind(parse("{text} It is [answer]"), HuggingFaceBackbone(tiny()), ROWS, "vocabulary")
+    assert (real.losses([0]) > -real.scores([0])[..., 1] + 0.5).all()
+
+
 def test_losses_of_variants_are_each_their_own_and_have_a_gradient() -> None:
     backbone = HuggingFaceBackbone(tiny())
     bound = Classification(("neg", "pos")).bind(parse("{text} [soft s 2] It is [answer]"), backbone, ROWS)

@@ -16,7 +16,7 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
-from pegbox.prompt import Prompt, parse
+from pegbox.prompt import Prompt, SoftSlot, parse
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.descent import Descent, batch_rows, root_mean_square
@@ -51,11 +51,16 @@ def tuned(method: Soft, backbone: HuggingFaceBackbone, moods: Moods, **changes: 
 
 
 def soft(steps: int | None = None, rates: tuple[float, ...] = (0.1,), **schedule: Any) -> Soft:
-    return Soft(length=4, schedule=Schedule(learning_rates=rates, steps=steps, **schedule))
+    """A random model's vocabulary has nothing to teach: the labels alone are quicker here."""
+    return Soft(length=4, place="after", schedule=Schedule(learning_rates=rates, steps=steps, loss="labels", **schedule))
 
 
 def notes(trail: Trail) -> list[str]:
     return [event["text"] for event in trail.of("note")]
+
+
+def vectors_in(prompt: Prompt) -> dict[str, Any]:
+    return {name: slot.vectors for name, slot in prompt.slots.items() if isinstance(slot, SoftSlot)}
 
 
 def dev_loss(prompt: Prompt, backbone: HuggingFaceBackbone, rows: Rows) -> float:
@@ -85,9 +90,13 @@ def test_batches_are_known_from_the_seed_and_the_step() -> None:
 # --- a step, by an independent optimiser --------------------------------------------------------------------------------
 
 
-def test_steps_are_those_of_adamw_with_clipping_warm_up_and_decay(backbone: HuggingFaceBackbone, moods: Moods) -> None:
+@pytest.mark.parametrize("loss", ["labels", "vocabulary"])
+def test_steps_are_those_of_adamw_with_clipping_warm_up_and_decay(
+    backbone: HuggingFaceBackbone, moods: Moods, loss: Any
+) -> None:
     """The same three steps with PyTorch's own optimiser, scheduler and clipping."""
-    schedule = Schedule(learning_rates=(0.1,), steps=3, batch=4, warmup=0.34, clip=0.05, weight_decay=0.2, evaluations=3)
+    sizes: dict[str, Any] = {"steps": 3, "batch": 4, "evaluations": 3}
+    schedule = Schedule(learning_rates=(0.1,), warmup=0.34, clip=0.05, weight_decay=0.2, loss=loss, **sizes)
     train, dev = moods(9, 1), moods(6, 2)
     prompt = parse(r"{text}[soft after 2]\nMood: [answer]")
     start = backbone.embed(backbone.encode("ok"))[None]
@@ -95,18 +104,19 @@ def test_steps_are_those_of_adamw_with_clipping_warm_up_and_decay(backbone: Hugg
     descent = Descent(
         schedule,
         prompt,
+        prompt,
         {"after": torch.zeros(1, 2, 64)},
         lambda p: {"after": start + scale * p["after"]},
         TASK,
         backbone,
         Trail(),
     )
-    found = descent.run(train, dev, Budget(tokens=10**9), seed=3)
+    found = vectors_in(descent.run(train, dev, Budget(tokens=10**9), seed=3))
 
     moved = torch.zeros(1, 2, 64, requires_grad=True)
     optimiser = torch.optim.AdamW([moved], lr=0.1, weight_decay=0.2)
     order = np.random.default_rng([3, 1]).permutation(9)
-    bound = TASK.bind(prompt, backbone, train.take([int(at) for at in order]))
+    bound = TASK.bind(prompt, backbone, train.take([int(at) for at in order]), loss)
     judge = TASK.bind(prompt, backbone, dev)
     best = (math.inf, np.zeros(0))
     for step, share in enumerate((1.0, 1.0, 0.5)):  # one step of warm-up, then (1 + cos(pi * 0/2)) / 2 and pi * 1/2
@@ -116,8 +126,8 @@ def test_steps_are_those_of_adamw_with_clipping_warm_up_and_decay(backbone: Hugg
         torch.nn.utils.clip_grad_norm_([moved], 0.05)
         optimiser.step()
         vectors = (start + scale * moved).detach()
-        loss = float(judge.losses(range(6), {"after": vectors}).mean())
-        best = min(best, (loss, vectors[0].numpy()), key=lambda pair: pair[0])
+        seen = float(judge.losses(range(6), {"after": vectors}).mean())
+        best = min(best, (seen, vectors[0].numpy()), key=lambda pair: pair[0])
     np.testing.assert_allclose(found["after"], best[1], atol=2e-6)
 
 
@@ -137,7 +147,7 @@ def test_variants_that_share_a_pass_do_not_feel_each_other(backbone: HuggingFace
 
 @pytest.mark.parametrize("place", ["after", "first", "both"])
 def test_it_learns_what_can_be_learned(backbone: HuggingFaceBackbone, moods: Moods, place: Any) -> None:
-    method = Soft(length=4, place=place, schedule=Schedule(learning_rates=(0.1,), steps=30, evaluations=5))
+    method = Soft(length=4, place=place, schedule=Schedule(learning_rates=(0.1,), steps=30, evaluations=5, loss="labels"))
     prompt, trail = tuned(method, backbone, moods)
     looks = trail.of("dev")
     assert looks[-1]["loss"] < 0.5 * looks[0]["loss"]
@@ -203,9 +213,7 @@ def test_numbers_that_are_none_end_a_variant_and_are_said(backbone: HuggingFaceB
     else:
         assert "every variant has diverged" in notes(trail)
         assert trail.of("best")[-1]["step"] == 0
-    vectors = prompt.slots["after"].vectors  # type: ignore[union-attr]
-    assert vectors is not None
-    assert np.isfinite(vectors).all()
+    assert all(np.isfinite(vectors).all() for vectors in vectors_in(prompt).values())
 
 
 def test_a_loss_that_grows_far_beyond_the_start_is_said(backbone: HuggingFaceBackbone, moods: Moods) -> None:
@@ -238,9 +246,11 @@ def test_an_early_stop_is_said(backbone: HuggingFaceBackbone, moods: Moods) -> N
 
 
 def test_a_start_that_gives_no_numbers_is_an_error(backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    prompt = parse("{text}[soft after 2] [answer]")
     descent = Descent(
         Schedule(steps=2, learning_rates=(0.1,)),
-        parse("{text}[soft after 2] [answer]"),
+        prompt,
+        prompt,
         {"after": torch.zeros(1, 2, 64)},
         lambda p: {"after": p["after"] * math.nan},
         TASK,
@@ -291,11 +301,37 @@ def test_most_of_a_budget_is_used(moods: Moods) -> None:
     assert 0.9 * 40_000 < backbone.spent.forward + backbone.spent.backward - before <= 40_000
 
 
-def test_a_budget_too_small_for_a_step_keeps_the_start_and_says_so(backbone: HuggingFaceBackbone, moods: Moods) -> None:
+def test_a_budget_too_small_for_a_step_leaves_the_prompt_as_it_was_and_says_so(
+    backbone: HuggingFaceBackbone, moods: Moods
+) -> None:
     prompt, trail = tuned(soft(rates=(0.1, 0.3)), backbone, moods, budget=Budget(tokens=100))
-    assert notes(trail) == ["the budget was spent before the first step; the start is kept"]
+    assert notes(trail) == ["the budget was spent before the first step; the prompt stays as it was"]
     assert trail.of("step") == []
+    assert prompt == PROMPT
+
+
+def test_without_a_step_slots_that_were_written_open_are_filled(backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    written = parse(r"{text}[soft mine 3]\nMood: [answer]")
+    prompt, _ = tuned(soft(rates=(0.1, 0.3)), backbone, moods, prompt=written, budget=Budget(tokens=100))
     assert not prompt.open_slots
+    assert vectors_in(prompt)["mine"].shape == (3, 64)
+
+
+def test_vectors_that_do_not_beat_the_prompt_without_them_are_left_out(backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    good, _ = tuned(soft(30, (0.1,)), backbone, moods)
+    harmful = parse(r"Sort.\nDay: {text}[soft far 4]\nMood: [answer]")
+    descent = Descent(
+        Schedule(steps=1, learning_rates=(1e-6,)),
+        good,
+        harmful,
+        {"far": torch.zeros(1, 4, 64)},
+        lambda p: {"far": p["far"] + 3.0},
+        TASK,
+        backbone,
+        trail := Trail(),
+    )
+    assert descent.run(moods(48, 1), moods(24, 2), Budget(tokens=10**9), seed=0) == good
+    assert "the vectors do not beat the prompt without them, which is kept" in notes(trail)[-1]
 
 
 def test_a_budget_that_ends_the_run_is_said(backbone: HuggingFaceBackbone, moods: Moods) -> None:

@@ -19,15 +19,15 @@ from pegbox.tune.place import check_slot, with_soft_slots, words_to_slot
     ("written", "place", "expected"),
     [
         ("Say. {text} Mood: [answer]", "after", "Say. {text}[soft after 3] Mood: [answer]"),
-        ("Say. {text} Mood: [answer]", "first", "[soft first 3] Say. {text} Mood: [answer]"),
-        ("{text} Mood: [answer]", "both", "[soft first 3] {text}[soft after 3] Mood: [answer]"),
+        ("Say. {text} Mood: [answer]", "first", r"[soft first 3]\nSay. {text} Mood: [answer]"),
+        ("{text} Mood: [answer]", "both", r"[soft first 3]\n{text}[soft after 3] Mood: [answer]"),
         ("{a} and {b} [answer]", "after", "{a} and {b}[soft after 3] [answer]"),
         ("Say it: [answer]", "after", "Say it: [soft after 3][answer]"),
         ("[hard after] {text} [answer]", "after", "[hard after] {text}[soft after_ 3] [answer]"),
         (
             "[system] Sort. [user] {text} Now. [assistant] Mood: [answer]",
             "both",
-            r"[system] [soft first 3] Sort. [user] {text}[soft after 3] Now. [assistant] Mood: [answer]",
+            r"[system] [soft first 3]\nSort. [user] {text}[soft after 3] Now. [assistant] Mood: [answer]",
         ),
         ("{text} [soft mine 9] [answer]", "both", "{text} [soft mine 9] [answer]"),  # the user's own come before ours
     ],

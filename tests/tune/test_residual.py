@@ -50,8 +50,8 @@ def test_it_learns_and_leaves_vectors_alone(tiny_backbone: HuggingFaceBackbone, 
     schedule = Schedule(learning_rates=(0.03,), steps=30)
     prompt, trail = tuned(Residual(length=4, width=16, schedule=schedule), tiny_backbone, moods)
     assert trail.of("dev")[-1]["loss"] < 0.5 * trail.of("dev")[0]["loss"]
-    assert set(prompt.slots) == {"after"}
-    slot = prompt.slots["after"]
+    assert set(prompt.slots) == {"first"}
+    slot = prompt.slots["first"]
     assert isinstance(slot, SoftSlot)
     assert slot.vectors is not None
     assert slot.vectors.shape == (4, 64)

@@ -81,6 +81,7 @@ def test_no_more_steps_than_were_asked_for() -> None:
         ({"patience": -1}, "patience=-1"),
         ({"warmup": 1.0}, "warmup=1.0, clip=1.0, weight_decay=0.0"),
         ({"clip": 0.0}, "warmup=0.06, clip=0.0, weight_decay=0.0"),
+        ({"loss": "words"}, "loss='words'"),
         ({"weight_decay": -0.1}, "warmup=0.06, clip=1.0, weight_decay=-0.1"),
     ],
 )

@@ -89,7 +89,7 @@ def test_words_then_vectors(tiny_backbone: HuggingFaceBackbone, moods: Any) -> N
     method = Then(FewShot(shots=(2,), draws=2), Soft(length=3, schedule=schedule))
     found, trail = run(method, tiny_backbone, moods, tokens=60_000)
     assert format(found).count("Mood:") == 3
-    assert "[soft after 3]" in format(found)
+    assert "[soft first 3]" in format(found)
     assert not found.open_slots
     assert {event.get("stage") for event in trail.of("candidate")} == {"first"}
     assert {event.get("stage") for event in trail.of("dev")} == {"second"}

@@ -63,6 +63,7 @@ class HuggingFaceBound:
         self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._fronts: dict[int, Front] = {}
         self.trie: AnswerTrie | None = None
+        self._over_vocabulary = isinstance(answers, Choices) and answers.over == "vocabulary"
         self.targets: list[Ids] | None = None
         reach = self._read_answers(answers, " " if framed.answer_spaced else "", speller)
         self.cut_rows = self._cut(reach)
@@ -261,7 +262,11 @@ class HuggingFaceBound:
         for fork in self.trie.forks:
             trunk = next(n for n, path in enumerate(trunks) if path[: len(fork.path)] == fork.path)
             at = torch.stack([states[n][len(fork.path)] for n in range(trunk, len(states), len(trunks))])
-            ways.append(self._engine.logits(at, fork.tokens).log_softmax(-1).view(now.count, len(some), -1))
+            if self._over_vocabulary:
+                found = self._engine.logits(at).log_softmax(-1)[:, list(fork.tokens)]
+            else:
+                found = self._engine.logits(at, fork.tokens).log_softmax(-1)
+            ways.append(found.view(now.count, len(some), -1))
         return torch.stack([sum_ways(ways, turns) for turns in self.trie.turns], dim=-1)
 
     def _sum_targets(self, rows: Sequence[_Row], plan: _Plan, now: Variants) -> torch.Tensor:

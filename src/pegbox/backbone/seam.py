@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -39,9 +39,15 @@ class Choices:
     Their log-probabilities are those of the words spelled token by token, at each token among the tokens that lead on to some
     choice; so they add up to 1 over the choices, a word may have any number of tokens, and longer words pay nothing for their
     certain continuations. Only the choices' rows of the output matrix are multiplied.
+
+    Settings:
+        words: the answers.
+        over: "vocabulary": at each of those tokens among all tokens there are. The probabilities then add up to less than 1,
+            by what the model would rather say than any of the choices; to learn from that is dearer, and quicker.
     """
 
     words: tuple[str, ...]
+    over: Literal["choices", "vocabulary"] = "choices"
 
 
 @dataclass(frozen=True)

@@ -102,10 +102,11 @@ def _soft() -> Any:
     return Soft()
 
 
-def _soft_first() -> Any:
+def _soft_after() -> Any:
+    from pegbox.tune.schedule import Schedule
     from pegbox.tune.soft import Soft
 
-    return Soft(place="first", length=20)
+    return Soft(place="after", length=10, schedule=Schedule(learning_rates=(0.3, 1.0)))
 
 
 def _residual() -> Any:
@@ -119,7 +120,7 @@ def _hybrid() -> Any:
     from pegbox.tune.soft import Soft
     from pegbox.tune.then import Then
 
-    return Then(Search(), Soft(length=8))
+    return Then(Search(), Soft())
 
 
 def _soft_from_hard() -> Any:
@@ -128,7 +129,7 @@ def _soft_from_hard() -> Any:
     from pegbox.tune.soft import Soft
     from pegbox.tune.then import Then
 
-    return Then(Search(), Soft(place="first"), between=words_to_slot)
+    return Then(Search(), Soft(), between=words_to_slot)
 
 
 METHODS: dict[str, Method] = {
@@ -155,7 +156,7 @@ METHODS: dict[str, Method] = {
         Method("search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search),
         Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
         Method("soft", "soft", "learned vectors after the text", _soft),
-        Method("soft-first", "soft", "learned vectors before everything else", _soft_first),
+        Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after),
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
         Method(
             "hybrid", "hybrid", "words searched first, then learned vectors after the text around the winning words", _hybrid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from pegbox.prompt import Prompt
 from pegbox.task import channel
 from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration
 from pegbox.task.verbalizer import check_words, own_words
+
+Over = Literal["labels", "vocabulary"]
+"""What a loss compares the right label's word with: the other labels' words, or all that the model could say."""
 
 CALIBRATION_ROWS = 256
 """The most training rows that batch calibration reads."""
@@ -73,9 +77,13 @@ class Classification:
         shares: NDArray[np.float64] = counts / counts.sum()
         return shares
 
-    def bind(self, prompt: Prompt, backbone: Backbone, rows: Rows) -> BoundClassification:
-        """The prompt over these rows, ready to be scored and trained."""
-        return BoundClassification(self, prompt, backbone, rows)
+    def bind(self, prompt: Prompt, backbone: Backbone, rows: Rows, loss: Over = "labels") -> BoundClassification:
+        """The prompt over these rows, ready to be scored and trained.
+
+        Settings:
+            loss: what `losses` compares the right label with. A noisy channel compares labels, whatever is said here.
+        """
+        return BoundClassification(self, prompt, backbone, rows, loss)
 
     def calibrate(self, prompt: Prompt, backbone: Backbone, train: Rows) -> Calibration:
         """Fits the calibration on training rows; the test rows play no part."""
@@ -103,15 +111,16 @@ class BoundClassification:
         gold: the rows' labels as numbers [B]; None for unlabelled rows.
     """
 
-    def __init__(self, task: Classification, prompt: Prompt, backbone: Backbone, rows: Rows) -> None:
+    def __init__(self, task: Classification, prompt: Prompt, backbone: Backbone, rows: Rows, loss: Over) -> None:
         words = task.words_in(prompt)
         self._counts = [len(words[label]) for label in task.labels]
         flat = tuple(word for label in task.labels for word in words[label])
+        self._among_labels = task.channel or loss == "labels"
         self._bounds: tuple[Bound, ...]
         if task.channel:
             self._bounds = channel.bind(prompt, backbone, rows, flat)
         else:
-            self._bounds = (backbone.bind(prompt, rows, Choices(flat)),)
+            self._bounds = (backbone.bind(prompt, rows, Choices(flat, "choices" if self._among_labels else "vocabulary")),)
         self.gold = None if rows.labels is None else torch.from_numpy(task.gold(rows))
         self.size = len(rows)
 
@@ -125,18 +134,21 @@ class BoundClassification:
 
         Shape: [K, B, C], differentiable in live's vectors.
         """
+        return self._labels(index, live).log_softmax(-1)
+
+    def _labels(self, index: Sequence[int], live: Live | None) -> torch.Tensor:
+        """The labels' log-probabilities as the bounds give them. Shape: [K, B, C]."""
         words = torch.cat([bound.score(index, live) for bound in self._bounds], dim=-1)
         if len(words[0, 0]) == len(self._counts):
-            return words.log_softmax(-1)
+            return words
         parts = words.split(self._counts, dim=-1)
-        labels = [part.logsumexp(-1) - float(np.log(part.shape[-1])) for part in parts]
-        return torch.stack(labels, dim=-1).log_softmax(-1)
+        return torch.stack([part.logsumexp(-1) - float(np.log(part.shape[-1])) for part in parts], dim=-1)
 
     def losses(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
-        """Cross-entropy over the labels alone, in nats. Shape: [K, B]."""
+        """Cross-entropy in nats, over the labels alone or the whole vocabulary, as bound. Shape: [K, B]."""
         if self.gold is None:
             raise DataError("a loss for rows without labels", "labelled rows", "name the label column")
-        scores = self.scores(index, live)
+        scores = self.scores(index, live) if self._among_labels else self._labels(index, live)
         gold = self.gold[list(index)].to(scores.device).expand(scores.shape[0], -1)
         return -scores.gather(-1, gold[..., None])[..., 0]
 

@@ -17,6 +17,7 @@ from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
 from pegbox.tune.budget import Budget, Meter
+from pegbox.tune.dev_score import DevScore, dev_score, remembered
 from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.standing import Parameters, Standing
 from pegbox.tune.trail import Trail
@@ -48,12 +49,14 @@ class Descent:
 
     Settings:
         schedule: see there.
-        prompt: with open soft slots.
+        written: the prompt before soft slots were put in; it may have open ones of its own.
+        prompt: with soft slots.
         start: K variants' parameters at the beginning.
         make: what the slots hold, given parameters; differentiable.
     """
 
     schedule: Schedule
+    written: Prompt
     prompt: Prompt
     start: Parameters
     make: Callable[[Parameters], Vectors]
@@ -61,8 +64,8 @@ class Descent:
     backbone: Backbone
     trail: Trail
 
-    def run(self, train: Rows, dev: Rows, budget: Budget, seed: int) -> dict[str, NDArray[np.float32]]:
-        """The best vectors for each slot. Shape: [P, H].
+    def run(self, train: Rows, dev: Rows, budget: Budget, seed: int) -> Prompt:
+        """The prompt with the best vectors in its slots, or as it was written where they do not beat that on dev.
 
         Raises: BackboneError where the model's scores are not numbers.
         """
@@ -71,9 +74,10 @@ class Descent:
         dev = dev.take(_drawn(len(dev), seed, 0)[: self.schedule.dev_rows])
         steps, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
         if not steps:
-            return {name: vectors[0].detach().cpu().numpy() for name, vectors in self.make(self.start).items()}
+            return self._untouched()
         train = train.take(_drawn(len(train), seed, 1)[: steps * self.schedule.batch])
-        bound, judge = (self.task.bind(self.prompt, self.backbone, rows) for rows in (train, dev))
+        bound = self.task.bind(self.prompt, self.backbone, train, self.schedule.loss)
+        judge = self.task.bind(self.prompt, self.backbone, dev)
         course = _Course(steps, costs, bound, judge, meter, seed)
         standing = self._begun(course) if saved is None else self._resumed(*saved, course)
         while (why := self._over(standing, course)) is None:
@@ -86,7 +90,7 @@ class Descent:
             self._judge(standing, course)
             standing.save(self.trail, meter.tokens)
         self._say_end(standing, why)
-        return standing.best
+        return self._better(self.prompt.fill(**standing.best), train, dev, meter)
 
     def _over(self, standing: Standing, course: _Course) -> str | None:
         """None where the descent goes on, else what is to be said of its end.
@@ -127,7 +131,7 @@ class Descent:
     def _measured(self, train: Rows, dev_rows: int, meter: Meter, seed: int) -> Costs:
         """From two passes over a few rows; the second one's speed settles a budget in seconds."""
         sample = train.take(_drawn(len(train), seed, 2)[: 2 * self.schedule.batch])
-        bound = self.task.bind(self.prompt, self.backbone, sample)
+        bound = self.task.bind(self.prompt, self.backbone, sample, self.schedule.loss)
         used = min(len(sample), self.schedule.batch)
         tokens, clock = [], 0.0
         for _ in range(2):  # the first pass also computes what is kept afterwards
@@ -138,7 +142,9 @@ class Descent:
             clock = time.monotonic() - began
         meter.settle(tokens[1] / clock)
         row, step = max(0, tokens[0] - tokens[1]) / len(sample), tokens[1] / self._variants
-        return Costs(step, look=step / 2 / used * dev_rows, row=row, dev=row * dev_rows)
+        look = step / 2 / used * dev_rows
+        check = 0.0 if self.written.open_slots else 2 * (look + row * dev_rows)
+        return Costs(step, look=look, row=row, dev=row * dev_rows, check=check)
 
     @property
     def _variants(self) -> int:
@@ -236,12 +242,36 @@ class Descent:
         self._say_cuts(course)
         return standing
 
+    # --- the prompt as it was ---------------------------------------------------------------------------------------
+
+    def _untouched(self) -> Prompt:
+        """What is returned where nothing was learned."""
+        if not self.written.open_slots:
+            return self.written
+        return self.prompt.fill(**{name: vectors[0].detach().cpu().numpy() for name, vectors in self.make(self.start).items()})
+
+    def _better(self, tuned: Prompt, train: Rows, dev: Rows, meter: Meter) -> Prompt:
+        """The tuned prompt, unless the written one fits the dev rows better: a slot's start may be worse than no slot."""
+        if self.written.open_slots or self.written == tuned:
+            return tuned
+        prior = list(self.task.prior(train))
+
+        def fit(key: str, prompt: Prompt) -> DevScore:
+            return remembered(key, lambda: dev_score(prompt, self.task, self.backbone, dev, prior), meter, self.trail)
+
+        before, after = fit("written", self.written), fit("tuned", tuned)
+        if after.fit >= before.fit:
+            return tuned
+        told = f"calibrated dev loss {-after.fit:.3f} with the vectors, {-before.fit:.3f} without, on {len(dev)} rows"
+        self.trail.write("note", text=f"the vectors do not beat the prompt without them, which is kept ({told})")
+        return self.written
+
     # --- what is said -----------------------------------------------------------------------------------------------
 
     def _say_plan(self, steps: int) -> None:
         asked = self.schedule.steps
         if not steps:
-            self.trail.write("note", text="the budget was spent before the first step; the start is kept")
+            self.trail.write("note", text="the budget was spent before the first step; the prompt stays as it was")
         elif asked is not None and steps < asked:
             self.trail.write("note", text=f"the budget allows only {steps} of the {asked} steps that were asked for")
         elif asked is None and steps < min(_FEW, self.schedule.most_steps):

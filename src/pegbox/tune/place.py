@@ -35,7 +35,7 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
         if place in ("after", "both") and number == (len(prompt.turns) - 1 if last is None else last):
             segments = _after(segments, SoftSlot(_free("after", taken), length))
         if place in ("first", "both") and number == 0:
-            segments = [SoftSlot(_free("first", taken), length), Text(" "), *segments]
+            segments = [SoftSlot(_free("first", taken), length), Text("\n"), *segments]
         turns.append(type(turn)(turn.role, tuple(segments)))
     return Prompt(tuple(turns))
 

@@ -36,8 +36,8 @@ class Residual:
         the unit of the learning rate (the embeddings' root mean square).
     """
 
-    length: int = 10
-    place: Place = "after"
+    length: int = 20
+    place: Place = "first"
     width: int = 64
     schedule: Schedule = field(default_factory=lambda: Schedule(learning_rates=(0.1, 0.3)))
 
@@ -61,7 +61,7 @@ class Residual:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         placed = with_soft_slots(prompt, self.place, self.length)
         variants = len(self.schedule.learning_rates)
-        starts = start_vectors(placed, backbone, task, train, variants, rng)
+        starts = start_vectors(placed, backbone, task, variants, rng)
         scale = root_mean_square(backbone.vocabulary()[0])
         start = self._start(starts, variants, rng)
 
@@ -74,8 +74,8 @@ class Residual:
                 made[name] = scale * (moved + parameters["network.gate"][:, None] * through)
             return made
 
-        descent = Descent(self.schedule, placed, start, make, task, backbone, trail)
-        return placed.fill(**descent.run(train, dev, budget, int(rng.integers(2**31))))
+        descent = Descent(self.schedule, prompt, placed, start, make, task, backbone, trail)
+        return descent.run(train, dev, budget, int(rng.integers(2**31)))
 
     def _start(self, starts: Vectors, variants: int, rng: np.random.Generator) -> Parameters:
         """No distance from the words, a random network, and a gate that is shut."""

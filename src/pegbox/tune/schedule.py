@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 from pegbox.errors import SettingsError
+from pegbox.task.classification import Over
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Schedule:
         dev_rows: how many of them.
         patience: evaluations without a better dev loss before the last variant stops.
         weight_decay: pull towards the start (AdamW).
+        loss: of the right label's word among all words ("vocabulary") or among the labels' words ("labels"). The dev rows are
+            judged on the labels' words either way, as predictions are.
     """
 
     learning_rates: tuple[float, ...] = (0.3, 1.0)
@@ -35,6 +39,7 @@ class Schedule:
     dev_rows: int = 128
     patience: int = 4
     weight_decay: float = 0.0
+    loss: Over = "vocabulary"
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("batch", "most_steps", "evaluations", "dev_rows", "patience")}
@@ -42,6 +47,8 @@ class Schedule:
         for name, value in counts.items():
             if value < 1:
                 raise SettingsError(f"{name}={value}", "a number of at least 1", "correct it")
+        if self.loss not in get_args(Over):
+            raise SettingsError(f"loss={self.loss!r}", f"one of {', '.join(get_args(Over))}", "choose one of them")
         if not self.learning_rates or not all(0 < rate < math.inf for rate in self.learning_rates):
             raise SettingsError(
                 f"learning_rates={self.learning_rates}", "at least one, all of them above 0", "say for example 0.03,0.1,0.3"
@@ -82,19 +89,21 @@ class Costs:
         look: one variant's look at the dev rows.
         row: the first reading of a training row.
         dev: the first reading of all dev rows.
+        check: the comparison with the written prompt at the end.
     """
 
     step: float
     look: float
     row: float
     dev: float
+    check: float = 0.0
 
     def of(self, steps: int, schedule: Schedule, variants: int, rows: int) -> float:
         """So many steps, with their looks at the dev rows and the first readings of the training rows."""
         alive = [schedule.alive(step, steps, variants) for step in range(steps)]
         looks = sum(alive[step - 1] for step in range(1, steps + 1) if schedule.looks(step, steps, variants))
         read = self.dev + self.row * min(rows, steps * schedule.batch)
-        return sum(alive) * self.step + (variants + looks) * self.look + read
+        return sum(alive) * self.step + (variants + looks) * self.look + read + self.check
 
     def affordable(self, tokens: float, schedule: Schedule, variants: int, rows: int) -> int:
         """The most steps that so many tokens allow; 0 where they do not allow one."""

@@ -32,8 +32,8 @@ class Soft:
         Adafactor, in the unit of the learning rate, and in where the slot may stand.
     """
 
-    length: int = 10
-    place: Place = "after"
+    length: int = 20
+    place: Place = "first"
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
@@ -53,12 +53,12 @@ class Soft:
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         placed = with_soft_slots(prompt, self.place, self.length)
-        starts = start_vectors(placed, backbone, task, train, len(self.schedule.learning_rates), rng)
+        starts = start_vectors(placed, backbone, task, len(self.schedule.learning_rates), rng)
         scale = root_mean_square(backbone.vocabulary()[0])
 
         def make(parameters: Parameters) -> Vectors:
             return {name: starts[name][: len(moved)] + scale * moved for name, moved in parameters.items()}
 
         zero: Parameters = {name: vectors.new_zeros(vectors.shape) for name, vectors in starts.items()}
-        descent = Descent(self.schedule, placed, zero, make, task, backbone, trail)
-        return placed.fill(**descent.run(train, dev, budget, int(rng.integers(2**31))))
+        descent = Descent(self.schedule, prompt, placed, zero, make, task, backbone, trail)
+        return descent.run(train, dev, budget, int(rng.integers(2**31)))
