@@ -20,7 +20,7 @@ from pegbox.errors import ArtifactError, DataError, PromptError, RunError, Setti
 from pegbox.prompt import format, parse
 
 Moods = Callable[[int, int], Rows]
-SOFT: dict[str, Any] = {"method": "soft", "budget": "6ktokens", "settings": {"length": 2}}
+SOFT: dict[str, Any] = {"method": "soft", "budget": "6ktokens", "settings": {"length": 2, "place": "after"}}
 
 
 @pytest.fixture

@@ -19,11 +19,13 @@ from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 from pegbox.sklearn import PromptClassifier
 
+QUICK = {"length": 2, "place": "after", "schedule.loss": "labels", "schedule.learning_rates": (0.3, 1.0)}
+
 Moods = Callable[[int, int], Rows]
 
 
 def classifier(**changes: Any) -> PromptClassifier:
-    return PromptClassifier(**{"method": "soft", "model": "tiny", "budget": "5ktokens", "settings": {"length": 2}, **changes})
+    return PromptClassifier(**{"method": "soft", "model": "tiny", "budget": "5ktokens", "settings": QUICK, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_fit_predict_and_score(xy: Any, moods: Moods) -> None:
     assert (
         made.tuned_.prompt
         == pegbox.tune(
-            Rows.from_texts(x, y, "X"), method="soft", model="tiny", budget="5ktokens", settings={"length": 2}
+            Rows.from_texts(x, y, "X"), method="soft", model="tiny", budget="5ktokens", settings=QUICK
         ).prompt
     )
 
@@ -114,7 +116,7 @@ def test_in_a_pipeline_over_a_column_of_a_frame(xy: Any) -> None:
 
 def test_a_grid_over_a_setting(xy: Any) -> None:
     x, y = xy
-    grid = {"settings": [{"length": 1}, {"length": 3, "schedule.learning_rates": [0.1]}]}
+    grid = {"settings": [{**QUICK, "length": 1}, {**QUICK, "length": 3, "schedule.learning_rates": [0.1]}]}
     found = GridSearchCV(classifier(), grid, cv=2, refit=True).fit(x, y)
     assert found.best_params_ in [{"settings": some} for some in grid["settings"]]
     length = found.best_params_["settings"]["length"]

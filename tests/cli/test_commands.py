@@ -64,7 +64,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 def prompt(tmp_path: Path, moods: Moods, tiny_backbone: HuggingFaceBackbone) -> Path:
     """A tuned prompt on disk."""
     rows = moods(60, 1)
-    tuned = pegbox.tune(rows, method="soft", model=tiny_backbone, budget="5ktokens", settings={"length": 2})
+    tuned = pegbox.tune(rows, method="soft", model=tiny_backbone, budget="5ktokens", settings={"length": 2, "place": "after"})
     return tuned.save(tmp_path / "prompt")
 
 
@@ -82,7 +82,7 @@ def three_parts(told: Told) -> list[str]:
 
 def test_tune_prints_the_prompt_and_saves_it(run: Run, mood_file: Path, tmp_path: Path) -> None:
     told = run(
-        "tune", mood_file, *QUICK, "--text", "text", "--label", "label", "--method", "soft", "--set", "length=3", "--out", "my"
+        "tune", mood_file, *QUICK, "--text", "text", "--label", "label", "--method", "soft", "--set", "length=3", "--set", "place=after", "--out", "my"
     )
     assert r"Text: {text}[soft after 3]\nLabel: [answer]" in told.out
     assert told.out.endswith("% on the dev rows. Saved in my; try `pegbox evaluate my TEST.csv`.\n")
@@ -155,7 +155,7 @@ def test_evaluate_prints_scores_and_counts_openings(run: Run, prompt: Path, tmp_
     told = run("evaluate", prompt, test, "--text", "text", "--label", "label")
     right = np.mean([a == b for a, b in zip(pegbox.load(prompt).predict(rows), rows.answers(), strict=True)])
     assert told.out.startswith(f"24 rows of {test}\n")
-    assert re.search(rf"accuracy\s+│ {right:.3f} │ [01]\.\d+ to [01]\.\d+", told.out)
+    assert re.search(rf"accuracy\s+│ {right:.3f} │\s+[01]\.\d+ to [01]\.\d+", told.out)
     assert re.search(r"bad\s+│\s+8 │", told.out)
     assert told.err == ""
     again = run("evaluate", prompt, test, "--text", "text", "--label", "label", "--json")
@@ -219,13 +219,13 @@ def test_show_of_words_alone(run: Run, mood_file: Path) -> None:
 
 def test_compare_prints_the_answer_and_where_the_report_lies(run: Run, mood_file: Path, tmp_path: Path) -> None:
     arguments = ("compare", mood_file, *QUICK, "--text", "text", "--label", "label", "--methods", "majority,zero-shot,soft")
-    told = run(*arguments, "--set", "soft.length=2")
+    told = run(*arguments, "--set", "soft.length=2", "--set", "soft.place=after")
     folder = Path("pegbox-runs/moods")
     assert told.out.endswith(f"Report: {folder}/report.html   Prompts: {folder}/cells\n")
     assert told.err == f"note: {mood_file}: 12 of 60 rows are split off as test rows (stratified, seed 0) and sealed.\n"
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page.replace("http://www.w3.org", "")
-    again = run(*arguments, "--set", "soft.length=2", "--json")
+    again = run(*arguments, "--set", "soft.length=2", "--set", "soft.place=after", "--json")
     assert set(again.json) == {"report", "page", "best", "winner", "recommendation", "table"}
     assert {line["method"] for line in again.json["table"]} == {"majority", "zero-shot", "soft"}
     assert json.loads(Path(again.json["report"]).read_text())["format"]

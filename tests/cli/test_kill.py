@@ -19,7 +19,7 @@ import pytest
 import pegbox
 from pegbox.artifact import read_prompt
 
-SOFT = ("--method", "soft", "--budget", "12ktokens", "--set", "length=2", "--set", "schedule.most_steps=60")
+SOFT = ("--method", "soft", "--budget", "12ktokens", "--set", "length=2", "--set", "place=after", "--set", "schedule.most_steps=60")
 HYBRID = ("--method", "hybrid", "--budget", "25ktokens", "--set", "second.schedule.most_steps=30")
 
 
@@ -82,7 +82,7 @@ def test_killed_again_and_again(lab: Any, mood_file: Path) -> None:
 
 
 def test_a_budget_in_seconds_once_its_plan_is_kept(lab: Any, mood_file: Path) -> None:
-    options = ("--method", "soft", "--budget", "1s", "--set", "length=2")
+    options = ("--method", "soft", "--budget", "1s", "--set", "length=2", "--set", "place=after")
     cut, run = lab.start(*tune(mood_file, "cut", *options)), lab.folder / "cut.run"
     cut.until(lambda: events(run / "trail.jsonl", "dev") >= 6)
     assert cut.kill() == -signal.SIGKILL
@@ -118,7 +118,7 @@ def test_a_run_of_other_settings_in_the_way_is_told(lab: Any, mood_file: Path) -
 
 
 COMPARE = ("--model", "tiny", "--methods", "zero-shot,few-shot,soft", "--seeds", "2", "--budget", "8ktokens", "--json")
-MORE = ("--set", "soft.length=2", "--set", "few-shot.shots=2", "--set", "few-shot.draws=2")
+MORE = ("--set", "soft.length=2", "--set", "soft.place=after", "--set", "few-shot.shots=2", "--set", "few-shot.draws=2")
 
 
 def cells(folder: Path) -> dict[str, Path]:

@@ -178,7 +178,7 @@ def test_a_plan_that_cannot_be_done_is_told_at_once(names: tuple[str, ...], chan
 
 
 def test_cells_hold_scores_costs_and_prompts(moods: Moods) -> None:
-    found = Run(moods)(plan("majority", "soft", settings={"soft": {"length": 3}}))
+    found = Run(moods)(plan("majority", "soft", settings={"soft": {"length": 3, "place": "after"}}))
     assert found.labels == ("bad", "good")
     assert found.texts == tuple(moods(15, 3).column())
     assert found.notes == ("a note",)
@@ -231,10 +231,10 @@ def test_finished_cells_are_read_and_equal(moods: Moods, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("what", ["settings", "budget", "prompt", "words", "train", "test", "dev", "model"])
 def test_what_could_change_a_result_makes_a_new_cell(moods: Moods, tmp_path: Path, what: str) -> None:
-    Run(moods, tmp_path)(plan("soft", settings={"soft": {"length": 2}}))
-    made, changed = Run(moods, tmp_path), plan("soft", settings={"soft": {"length": 2}})
+    Run(moods, tmp_path)(plan("soft", settings={"soft": {"length": 2, "place": "after"}}))
+    made, changed = Run(moods, tmp_path), plan("soft", settings={"soft": {"length": 2, "place": "after"}})
     if what == "settings":
-        changed = plan("soft", settings={"soft": {"length": 3}})
+        changed = plan("soft", settings={"soft": {"length": 3, "place": "after"}})
     elif what == "budget":
         changed = replace(changed, budget=Budget(tokens=6_001))
     elif what == "prompt":
@@ -281,7 +281,7 @@ def whole(moods: Moods) -> Comparison:
 RESUMED = ("zero-shot", "few-shot", "soft")
 RESUMED_WITH: dict[str, Any] = {
     "seeds": 2,
-    "settings": {"soft": {"length": 2}, "few-shot": {"shots": (2,), "draws": 2, "dev_rows": 6}},
+    "settings": {"soft": {"length": 2, "place": "after"}, "few-shot": {"shots": (2,), "draws": 2, "dev_rows": 6}},
 }
 
 

@@ -52,7 +52,7 @@ def test_a_job_that_cannot_be_done_is_told_before_it_is_begun() -> None:
 def test_a_run_says_what_it_cost_and_noticed(moods: Moods) -> None:
     backbone = HuggingFaceBackbone(tiny())
     before = backbone.spent.forward
-    outcome = run(job("soft", settings={"length": 3}), backbone, moods(40, 1), moods(20, 2), Trail())
+    outcome = run(job("soft", settings={"length": 3, "place": "after"}), backbone, moods(40, 1), moods(20, 2), Trail())
     assert 0 < outcome.spending.forward <= backbone.spent.forward - before
     assert outcome.spending.backward > 0
     assert outcome.spending.seconds > 0
@@ -96,7 +96,7 @@ def test_a_method_that_moves_the_frozen_weights_is_found_out(moods: Moods, monke
 
 def test_an_interrupted_run_counts_what_both_tries_cost(moods: Moods, tmp_path: Path) -> None:
     rows = moods(40, 1), moods(20, 2)
-    whole = run(job("soft", settings={"length": 3}), HuggingFaceBackbone(tiny()), *rows, Trail())
+    whole = run(job("soft", settings={"length": 3, "place": "after"}), HuggingFaceBackbone(tiny()), *rows, Trail())
     backbone = HuggingFaceBackbone(tiny())
 
     def stop(event: Any) -> None:
@@ -105,9 +105,9 @@ def test_an_interrupted_run_counts_what_both_tries_cost(moods: Moods, tmp_path: 
 
     spent = [backbone.spent.forward]
     with pytest.raises(KeyboardInterrupt):
-        run(job("soft", settings={"length": 3}), backbone, *rows, Trail(tmp_path, stop))
+        run(job("soft", settings={"length": 3, "place": "after"}), backbone, *rows, Trail(tmp_path, stop))
     spent.append(backbone.spent.forward)
-    again = run(job("soft", settings={"length": 3}), backbone, *rows, Trail(tmp_path))
+    again = run(job("soft", settings={"length": 3, "place": "after"}), backbone, *rows, Trail(tmp_path))
     assert again.predictor.prompt == whole.predictor.prompt
     assert again.notes == whole.notes
     np.testing.assert_array_equal(again.predictor.predict_proba(rows[1]), whole.predictor.predict_proba(rows[1]))
@@ -120,7 +120,7 @@ def test_a_second_try_keeps_as_much_as_the_first_one_had_room_for(
     moods: Moods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = moods(40, 1), moods(20, 2)
-    whole = run(job("soft", settings={"length": 3}), HuggingFaceBackbone(tiny()), *rows, Trail())
+    whole = run(job("soft", settings={"length": 3, "place": "after"}), HuggingFaceBackbone(tiny()), *rows, Trail())
 
     def stop(event: Any) -> None:
         if event["event"] == "step" and event["step"] == 6:
@@ -128,11 +128,11 @@ def test_a_second_try_keeps_as_much_as_the_first_one_had_room_for(
 
     first = HuggingFaceBackbone(tiny())
     with pytest.raises(KeyboardInterrupt):
-        run(job("soft", settings={"length": 3}), first, *rows, Trail(tmp_path, stop))
+        run(job("soft", settings={"length": 3, "place": "after"}), first, *rows, Trail(tmp_path, stop))
     monkeypatch.setenv("PEGBOX_CACHE_BYTES", "60000")  # less memory is free now
     second = HuggingFaceBackbone(tiny())
     assert second.store.budget == 60_000
-    again = run(job("soft", settings={"length": 3}), second, *rows, Trail(tmp_path))
+    again = run(job("soft", settings={"length": 3, "place": "after"}), second, *rows, Trail(tmp_path))
     assert second.store.budget == first.store.budget
     assert again.predictor.prompt == whole.predictor.prompt
     assert again.spending.forward < 3 * whole.spending.forward

@@ -23,7 +23,7 @@ def test_a_slot_starts_from_an_instruction_with_the_labels_in_an_order_by_chance
 
 
 def test_the_prompts_own_words_for_the_labels_come_before_the_tasks(tiny_backbone: HuggingFaceBackbone) -> None:
-    said = words(tiny_backbone, '{text} [answer bad="awful|poor" ok="fine"]', 32)
+    said = words(tiny_backbone, '{text} [answer bad="awful|poor" ok="fine"]', 33)
     assert said in ("Classify the text as awful, fine.", "Classify the text as fine, awful.")
 
 

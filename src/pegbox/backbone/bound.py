@@ -31,6 +31,8 @@ KEPT = 16384
 """Positions looked back on in one pass when no gradient is asked for: their keys and values are copied side by side."""
 PORTION = 128
 """Rows whose keys and values are held at a time when no gradient is asked for."""
+PACKED = 512
+"""Most positions in a training step that runs its rows as branches of one sequence: all of them look at each other in vain."""
 HARD_ROOM = 64
 """Positions that an open hard slot is taken to need when texts are cut to the model's context."""
 
@@ -154,7 +156,8 @@ class HuggingFaceBound:
         first = min((self._places[name] for name in now.names), default=whole)
         if any(not run for runs in now.words.values() for run in runs):
             first = 0  # a slot without words could leave no position to read the answer from
-        plan = _Plan(asked, first, first == whole, self._front(first, first == whole), [])
+        plan = _Plan(asked, first, first == whole, self._front(first, first == whole), [], [])
+        plan.commons.extend(self._commons(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
 
@@ -176,6 +179,8 @@ class HuggingFaceBound:
         gradient flows back through its keys and values.
         """
         shared = self._frozen.shared(plan.front.shared)
+        if plan.commons:
+            return [(shared, len(common)) for common in plan.commons]
         if plan.whole or plan.front.blocks or now.per_row or len(plan.asked) == 1:
             return [(shared, 0)] * now.count
         stems: list[tuple[Head, int]] = []
@@ -188,6 +193,20 @@ class HuggingFaceBound:
             embeds = now.embeds([common], [variant], [0])
             stems.append(((*shared, *self._engine.extend([shared], embeds, [len(common)])), len(common)))
         return stems
+
+    def _commons(self, plan: _Plan, now: Variants) -> list[Ids]:
+        """For each variant the codes that begin the tails of all rows asked about, where a gradient is asked for and these rows
+        are few and short enough to be run as branches of one sequence; else nothing."""
+        if not (torch.is_grad_enabled() and now.needs_gradient) or now.per_row or plan.whole or plan.front.blocks:
+            return []
+        tails = [[self._tail(plan, row, now, variant) for row in plan.asked] for variant in range(now.count)]
+        commons = [common_start(some)[: min(map(len, some)) - 1] for some in tails]
+        trunks = self.trie.trunks() if self.trie is not None else ((),)
+        own = sum(len(self.targets[row]) - 1 for row in plan.asked) if self.targets else len(plan.asked) * sum(map(len, trunks))
+        size = len(commons[0]) + own + len(trunks) * sum(len(tail) - len(commons[0]) for tail in tails[0])
+        alike = all([*map(len, some)] == [*map(len, tails[0])] for some in tails[1:])
+        alike = alike and len({len(common) for common in commons}) == 1
+        return commons if alike and size <= PACKED and self._engine.packs else []
 
     def _rows(self, plan: _Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[_Row]:
         """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
@@ -236,8 +255,10 @@ class HuggingFaceBound:
             raise PromptError(f"slot {name!r} is open", "every slot filled or live", f"tune the prompt, or fill {name!r} first")
         return (code(self.numbers[name], position) for position in range(length))
 
-    def _hidden(self, rows: Sequence[_Row], now: Variants) -> list[torch.Tensor]:
+    def _hidden(self, rows: Sequence[_Row], now: Variants, commons: Sequence[Ids] = ()) -> list[torch.Tensor]:
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
+        if commons:
+            return self._branches(rows, now, commons)
         if torch.is_grad_enabled():
             return self._pass(rows, now)
         found: dict[int, torch.Tensor] = {}
@@ -250,6 +271,17 @@ class HuggingFaceBound:
         hidden = self._engine.hidden([row.head for row in rows], embeds, [len(row.codes) for row in rows])
         return [states[row.read - 1 : len(row.codes)] for states, row in zip(hidden, rows, strict=True)]
 
+    def _branches(self, rows: Sequence[_Row], now: Variants, commons: Sequence[Ids]) -> list[torch.Tensor]:
+        """The same, with all rows of a variant as branches of one sequence."""
+        count = len(rows) // now.count
+        of = [rows[at : at + count] for at in range(0, len(rows), count)]  # the rows of each variant
+        codes = [sum((row.codes for row in some), common) for some, common in zip(of, commons, strict=True)]
+        lengths = [len(row.codes) for row in of[0]]
+        embeds = now.embeds(codes, range(now.count), [0] * now.count)
+        hidden = self._engine.branches(rows[0].head, embeds, len(commons[0]), lengths)[:, len(commons[0]) :]
+        states = [part for variant in hidden for part in variant.split(lengths)]
+        return [part[row.read - 1 :] for part, row in zip(states, rows, strict=True)]
+
     def _read(self, plan: _Plan, some: Sequence[int], now: Variants) -> torch.Tensor:
         """Log-probabilities for some of the rows asked about. Shape: [K, rows, C]."""
         if self.targets is not None:
@@ -257,7 +289,7 @@ class HuggingFaceBound:
         if self.trie is None:
             raise PromptError("no answers to score", "choices or targets", "bind the prompt with answers")
         trunks = self.trie.trunks()
-        states = self._hidden(self._rows(plan, some, now, trunks), now)
+        states = self._hidden(self._rows(plan, some, now, trunks), now, plan.commons)
         ways: list[torch.Tensor] = []
         for fork in self.trie.forks:
             trunk = next(n for n, path in enumerate(trunks) if path[: len(fork.path)] == fork.path)
@@ -273,7 +305,7 @@ class HuggingFaceBound:
         """Sums the targets' tokens' log-probabilities. Shape: [K, rows, 1]."""
         assert self.targets is not None
         sums = []
-        for row, states in zip(rows, self._hidden(rows, now), strict=True):
+        for row, states in zip(rows, self._hidden(rows, now, plan.commons), strict=True):
             target = torch.tensor(self.targets[plan.asked[row.at]], device=states.device)
             sums.append(self._engine.logits(states).log_softmax(-1).gather(-1, target[:, None]).sum())
         return torch.stack(sums).view(now.count, -1, 1)
@@ -281,12 +313,16 @@ class HuggingFaceBound:
 
 @dataclass(frozen=True)
 class _Plan:
-    """One call: the rows asked about, the first live piece (`whole`: there is none), and what the tails look back on."""
+    """One call: the rows asked about, the first live piece (`whole`: there is none), and what the tails look back on.
+
+    Where there are `commons`, they are run in the same pass as the rows, which branch off from them.
+    """
 
     asked: list[int]
     first: int
     whole: bool
     front: Front
+    commons: list[Ids]
     stems: list[tuple[Head, int]]
 
 

@@ -7,8 +7,10 @@ explicitly. Padding is masked, so a row never feels its batch-mates.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the field's name for it
@@ -68,6 +70,58 @@ class Engine:
             KeysValues(_own_copy(keys[:, row, :, :length]), _own_copy(values[:, row, :, :length]))
             for row, length in enumerate(lengths)
         )
+
+    def branches(self, head: Head, embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
+        """Last hidden states of K sequences: a stem, then branches that look back on it but not on each other.
+
+        The weights are read once for all of them, and nothing is padded. See `packs`.
+
+        Settings:
+            head: what the stems look back on.
+            stem: positions of the stem.
+            lengths: positions of each branch.
+
+        Shape: embeds [K, T, H], T = stem + all the branches; result [K, T, H], in the model's dtype.
+        """
+        past, (count, width) = _length(head), embeds.shape[:2]
+        branch = torch.tensor([-1] * stem + [n for n, length in enumerate(lengths) for _ in range(length)], device=self.device)
+        places = torch.tensor([*range(stem), *(stem + at for length in lengths for at in range(length))], device=self.device)
+        seen = ((branch == -1) | (branch == branch[:, None])) & torch.ones_like(branch.outer(branch), dtype=torch.bool).tril()
+        mask = torch.cat([seen.new_ones(width, past), seen], dim=1)[None, None]
+        moving = any(run.keys.requires_grad for run in head)
+        with attention.frozen_past(0 if moving else past):
+            found = self.body(
+                inputs_embeds=embeds.to(self.dtype),
+                attention_mask=mask.expand(count, -1, -1, -1),
+                position_ids=(past + places).expand(count, -1),
+                past_key_values=DynamicCache(_stack([head] * count, past)) if past else None,
+                use_cache=bool(past),
+                return_dict=True,
+            ).last_hidden_state
+        self.spent.forward += count * width
+        if found.requires_grad:
+            self.spent.backward += count * width
+        return cast(torch.Tensor, found)
+
+    @functools.cached_property
+    def packs(self) -> bool:
+        """Whether `branches` gives what each branch alone would: proved on a few tokens, since not every model heeds positions.
+
+        Attention windows are measured by place in the sequence, which the branches share.
+        """
+        config = self.model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
+        if getattr(config, "sliding_window", None) or kinds != {"full_attention"}:
+            return False
+        if config._attn_implementation not in (attention.NAME, "sdpa"):
+            return False
+        embeds = self.model.get_input_embeddings()(torch.tensor([[1, 2, 3, 4, 5]], device=self.device)).detach()
+        before = replace(self.spent)
+        with torch.no_grad():
+            together = self.branches((), embeds, 2, [1, 2])[0, 3:]
+            alone = self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])[0, 2:]
+        self.spent.forward, self.spent.backward = before.forward, before.backward
+        return torch.allclose(together.float(), alone.float(), rtol=3e-2, atol=3e-2 * float(alone.float().abs().max()))
 
     def logits(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
         """The output matrix's rows for these tokens (all of them by default), applied to hidden states.

@@ -39,7 +39,7 @@ class Residual:
     length: int = 20
     place: Place = "first"
     width: int = 64
-    schedule: Schedule = field(default_factory=lambda: Schedule(learning_rates=(0.1, 0.3)))
+    schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
         check_slot(self.place, self.length)

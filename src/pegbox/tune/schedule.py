@@ -29,7 +29,7 @@ class Schedule:
             judged on the labels' words either way, as predictions are.
     """
 
-    learning_rates: tuple[float, ...] = (0.3, 1.0)
+    learning_rates: tuple[float, ...] = (0.06, 0.12)
     batch: int = 8
     steps: int | None = None
     most_steps: int = 1000
