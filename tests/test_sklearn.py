@@ -62,9 +62,7 @@ def test_fit_predict_and_score(xy: Any, moods: Moods) -> None:
     assert made.score(new.column(), new.answers()) == np.mean(predicted == np.array(new.answers()))
     assert (
         made.tuned_.prompt
-        == pegbox.tune(
-            Rows.from_texts(x, y, "X"), method="soft", model="tiny", budget="5ktokens", settings=QUICK
-        ).prompt
+        == pegbox.tune(Rows.from_texts(x, y, "X"), method="soft", model="tiny", budget="5ktokens", settings=QUICK).prompt
     )
 
 

@@ -82,7 +82,21 @@ def three_parts(told: Told) -> list[str]:
 
 def test_tune_prints_the_prompt_and_saves_it(run: Run, mood_file: Path, tmp_path: Path) -> None:
     told = run(
-        "tune", mood_file, *QUICK, "--text", "text", "--label", "label", "--method", "soft", "--set", "length=3", "--set", "place=after", "--out", "my"
+        "tune",
+        mood_file,
+        *QUICK,
+        "--text",
+        "text",
+        "--label",
+        "label",
+        "--method",
+        "soft",
+        "--set",
+        "length=3",
+        "--set",
+        "place=after",
+        "--out",
+        "my",
     )
     assert r"Text: {text}[soft after 3]\nLabel: [answer]" in told.out
     assert told.out.endswith("% on the dev rows. Saved in my; try `pegbox evaluate my TEST.csv`.\n")

@@ -19,7 +19,18 @@ import pytest
 import pegbox
 from pegbox.artifact import read_prompt
 
-SOFT = ("--method", "soft", "--budget", "12ktokens", "--set", "length=2", "--set", "place=after", "--set", "schedule.most_steps=60")
+SOFT = (
+    "--method",
+    "soft",
+    "--budget",
+    "12ktokens",
+    "--set",
+    "length=2",
+    "--set",
+    "place=after",
+    "--set",
+    "schedule.most_steps=60",
+)
 HYBRID = ("--method", "hybrid", "--budget", "25ktokens", "--set", "second.schedule.most_steps=30")
 
 

@@ -20,7 +20,7 @@ from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.reference.texts import row_texts
 from pegbox.task.calibration import Calibration
-from pegbox.task.classification import BoundClassification, Classification
+from pegbox.task.classification import BoundClassification, Classification, Over
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.descent import batch_rows
 from pegbox.tune.trail import Trail
@@ -50,9 +50,10 @@ class Lora:
         evaluations: how often the dev rows are looked at.
         dev_rows: how many of them, as far as the budget goes.
         patience: evaluations without a better dev loss before it stops.
+        loss: as in `pegbox.tune.schedule.Schedule`.
 
     Source: Hu et al. 2022 (arXiv 2106.09685), through PEFT. We differ in the layers (all, which Dettmers et al. 2023, arXiv
-        2305.14314, found best), in a loss over the labels alone, and in float32 for the added weights.
+        2305.14314, found best), and in float32 for the added weights.
     """
 
     rank: int = 8
@@ -67,6 +68,7 @@ class Lora:
     evaluations: int = 6
     dev_rows: int = 200
     patience: int = 3
+    loss: Over = "vocabulary"
 
     def fit(
         self,
@@ -193,7 +195,7 @@ class _Training:
         trail: Trail,
     ) -> None:
         self.settings, self.backbone, self.weights, self.seed, self.trail = settings, backbone, weights, seed, trail
-        self.bound = task.bind(prompt, backbone, train)
+        self.bound = task.bind(prompt, backbone, train, settings.loss)
         self.lengths = [len(backbone.encode(text)) for text in row_texts(train, prompt)]
         self.start = self._copy()
         if self.bound.cut_rows:

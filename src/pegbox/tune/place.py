@@ -23,7 +23,7 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
     """The prompt with soft slots put in, unless it has some of its own.
 
     Settings:
-        place: "after" the last field (the texts' keys and values can then be kept), "first" in the prompt, or "both".
+        place: "first" in the prompt, "after" the last field (the texts' keys and values can then be kept), or "both".
         length: vectors in each.
     """
     if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):

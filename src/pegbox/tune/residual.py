@@ -27,7 +27,7 @@ class Residual:
 
     Settings:
         length: vectors in a slot that pegbox puts in itself.
-        place: where it goes: "after" the text, "first", or "both"; slots written in the prompt come before this.
+        place: where it goes: "first", "after" the text, or "both"; slots written in the prompt come before this.
         width: the network's hidden width.
         schedule: steps, learning rates and the rest.
 

@@ -25,11 +25,12 @@ class Soft:
 
     Settings:
         length: vectors in a slot that pegbox puts in itself.
-        place: where it goes: "after" the text, "first", or "both"; slots written in the prompt come before this.
+        place: where it goes: "first", "after" the text, or "both"; slots written in the prompt come before this. Vectors that
+            come first change how the text is read, and learn most in a step; after it, long texts need reading only once.
         schedule: steps, learning rates and the rest.
 
     Source: Lester et al. 2021 (arXiv 2104.08691): vectors started from label words and vocabulary. We differ in AdamW for
-        Adafactor, in the unit of the learning rate, and in where the slot may stand.
+        Adafactor, in the unit of the learning rate, in a start from a whole instruction, and in where the slot may stand.
     """
 
     length: int = 20

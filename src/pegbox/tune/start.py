@@ -36,4 +36,4 @@ def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count:
     """
     words = [words[0] for words in task.words_in(prompt).values()]
     ids = backbone.encode(f"Classify the text as {', '.join(words[at] for at in rng.permutation(len(words)))}.")
-    return (ids * count)[:count]
+    return list((ids * count)[:count])
