@@ -35,9 +35,9 @@ class Schedule:
     most_steps: int = 1000
     warmup: float = 0.06
     clip: float = 1.0
-    evaluations: int = 10
+    evaluations: int = 6
     dev_rows: int = 128
-    patience: int = 4
+    patience: int = 3
     weight_decay: float = 0.0
     loss: Over = "vocabulary"
 
