@@ -88,7 +88,7 @@ def main() -> None:
                 backbone.forget()
                 trail, began, spent = Trail(), time.monotonic(), backbone.spent.forward + backbone.spent.backward
                 rng = np.random.default_rng([seed, 7])
-                tuner = tuners()[method] if method != "search" else Search()
+                tuner = tuners()[method]
                 found = tuner.tune(prompt, task, backbone, train, dev, budget=Budget.parse(given.budget), rng=rng, trail=trail)
                 took, spent = time.monotonic() - began, backbone.spent.forward + backbone.spent.backward - spent
                 line = figures(scored(found, task, backbone, train, test), gold, before)

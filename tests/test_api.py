@@ -129,7 +129,7 @@ def test_unlabelled_rows_cannot_be_learned_from(tiny_backbone: HuggingFaceBackbo
         ({"prompt": "{text} [anser]"}, PromptError, "before 'anser"),
         ({"words": {"god": "x"}}, SettingsError, "words for 'god'"),
         ({"shots": 99}, DataError, "99 shots were asked for"),
-        ({"dev": [("x", "odd"), ("y", "bad")]}, DataError, "has the label 'odd'"),
+        ({"dev": [("x", "odd"), ("y", "bad")]}, DataError, "the first is 'odd', known are 'bad', 'good'"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_the_model_is_opened(
@@ -184,6 +184,23 @@ def test_dev_rows_of_ones_own_are_chosen_on(moods: Moods, tiny_backbone: Hugging
     assert (tuned.record["data"]["train_rows"], tuned.record["data"]["dev_rows"]) == (30, 11)
     within = pegbox.tune(Data(moods(30, 1), None, dev), **SOFT, model=tiny_backbone)
     assert within.prompt == tuned.prompt
+
+
+@pytest.mark.parametrize("kind", ["rows", "pairs", "data"])
+def test_rows_to_learn_from_are_none_to_choose_on(moods: Moods, kind: str) -> None:
+    rows = moods(30, 1)
+    pairs = list(zip(rows.column(), rows.answers(), strict=True))
+    given: Any = {"rows": rows, "pairs": pairs, "data": Data(rows)}[kind]
+    with pytest.raises(DataError, match="the first is row 5 of"):
+        pegbox.tune(given, **SOFT, dev=rows.take(range(4, 30)), model="./no such model")
+
+
+def test_repeats_and_contradictions_are_in_the_record(tiny_backbone: HuggingFaceBackbone) -> None:
+    pairs = [(f"{word} {n}", word) for n in range(9) for word in ("bad", "good")]
+    pairs += [("bad 0", "bad"), ("bad 0", "good")]
+    notes = pegbox.tune(pairs, method="zero-shot", model=tiny_backbone, budget="1ktokens").record["notes"]
+    assert any("1 row repeats the text and label of an earlier row (row 19)" in note for note in notes)
+    assert any("1 text with more than one label" in note for note in notes)
 
 
 def test_a_model_may_be_opened_once_and_used_often(moods: Moods, tiny_backbone: HuggingFaceBackbone) -> None:

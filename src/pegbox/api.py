@@ -13,6 +13,7 @@ import pegbox
 from pegbox.artifact import Tuned, load, opened, row_marks, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.read import read
+from pegbox.data.review import review
 from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.samples import sample
 from pegbox.data.split import dev_split, few_shot
@@ -236,12 +237,16 @@ def _fields_of(prompt: str | Prompt | None) -> tuple[str, ...]:
 def _parts(
     data: Any, dev: Any, text: str | None, label: str | None, fields: Sequence[str]
 ) -> tuple[Rows, Rows | None, tuple[str, ...]]:
-    """Rows to learn from, rows to choose on where there are some, and notes."""
-    given, notes = (data.train, data.notes) if isinstance(data, Data) else _rows(data, text, label, fields)
-    if dev is not None:
-        judged, more = _rows(dev, text, label, fields)
-        return given, judged, (*notes, *more)
-    return given, data.dev if isinstance(data, Data) else None, notes
+    """Rows to learn from, rows to choose on where there are some, and notes: checked as `read` checks them."""
+    said: tuple[str, ...] = ()
+    if isinstance(data, Data):
+        if dev is None:
+            return data.train, data.dev, data.notes
+        data, said = data.train, data.notes
+    if isinstance(data, Rows) and dev is None:
+        return data, None, review(data)
+    found = read(data, text, label, fields=fields, dev=dev, test_size=0)
+    return found.train, found.dev, tuple(dict.fromkeys((*said, *found.notes)))
 
 
 def _budget(budget: str | Budget) -> Budget:

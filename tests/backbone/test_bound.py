@@ -262,3 +262,16 @@ def test_a_pass_is_bounded_in_new_and_in_kept_positions(monkeypatch: pytest.Monk
     rows = [Row(3, 0), Row(3, 0), Row(4, 0), Row(4, 0), Row(20, 0), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 50)]
     found = bound_module.batches(rows)  # type: ignore[arg-type]
     assert found == [[5, 6, 7], [8], [9], [0, 1, 2], [3], [4]]
+
+
+def test_a_single_request_keeps_the_prompts_beginning_and_not_the_users_text(backbone: HuggingFaceBackbone) -> None:
+    prompt = parse(r"A long instruction.\nSay: {text}\nIs it? [answer]")
+
+    def spent() -> int:
+        before = backbone.spent.forward
+        backbone.bind(prompt, ROWS.take([3]), YES_NO).score([0])
+        return backbone.spent.forward - before
+
+    first, second, third = spent(), spent(), spent()
+    assert second == third > len("a longer text than these")
+    assert first - second == pytest.approx(len("A long instruction.\nSay:"), abs=2)

@@ -159,6 +159,25 @@ def test_tune_over_an_older_result_replaces_it(run: Run, mood_file: Path, tmp_pa
     assert pegbox.load(tmp_path / "my").record["seed"] == 1
 
 
+def test_tune_checks_its_rows_as_compare_does(run: Run, mood_file: Path) -> None:
+    named = (*QUICK, "--method", "zero-shot", "--text", "text", "--label", "label", "--out", "my")
+    lines = mood_file.read_text(encoding="utf-8").splitlines()
+    came = three_parts(run("tune", mood_file, *named, "--dev", mood_file, status=2))[0]
+    assert "the first is row 1 of " in came
+    Path("dev.csv").write_text("\n".join([lines[0], lines[7], "x,never seen,good", "y,nor this,bad"]) + "\n")
+    assert "row 7" in three_parts(run("tune", mood_file, *named, "--dev", "dev.csv", status=2))[0]
+    told = run("tune", mood_file, *named, "--dev", "dev.csv", "--on-problem", "drop")
+    assert re.search(r"left out 1 row.*\(row 7", told.err)
+    data = pegbox.load("my").record["data"]
+    assert (data["train_rows"], data["dev_rows"]) == (59, 3)
+    again = [lines[1], lines[1].rsplit(",", 1)[0] + ",odd"]
+    mood_file.write_text("\n".join([*lines, *again]) + "\n", encoding="utf-8")
+    told = run("tune", mood_file, *named)
+    assert "1 row repeats the text and label of an earlier row (row 61); kept." in told.err
+    assert "1 text with more than one label (rows 1, 61, 62)" in told.err
+    assert "1 label seen only once: 'odd' (row 62)" in told.err
+
+
 # --- evaluate, predict, show --------------------------------------------------------------------------------------------
 
 
@@ -402,18 +421,21 @@ def test_a_reader_who_has_heard_enough_is_no_error(lab: Any, prompt: Path) -> No
     assert process.warned == ""
 
 
-def test_a_terminal_without_the_right_letters_is_no_error(
-    mood_file: Path, prompt: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("terminal", [True, False])
+def test_only_a_terminal_without_the_right_letters_gets_others(
+    mood_file: Path, prompt: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     import sys
 
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(plain, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stdout", plain)
     path = mood_file.with_name("new.csv")
-    path.write_text("text\nGrüße\n", encoding="utf-8")
-    main(["predict", str(prompt), str(path), "--text", "text"])
+    path.write_text("text,note\nGrüße,你好\n", encoding="utf-8")
+    main(["predict", str(prompt), str(path), "--text", "text", "--fields", "note"])
     plain.flush()
-    assert b"Gr\\xfc\\xdfe" in plain.buffer.getvalue()  # type: ignore[attr-defined]
+    expected = "Gr\\xfc\\xdfe,\\u4f60\\u597d," if terminal else "Grüße,你好,"
+    assert plain.buffer.getvalue().decode().splitlines()[1].startswith(expected)  # type: ignore[attr-defined]
 
 
 # --- nothing from below -------------------------------------------------------------------------------------------------

@@ -98,15 +98,34 @@ def test_nothing_beats_the_most_frequent_answer(make_cell: Any, make_comparison:
     assert found.warnings[0].startswith("Nothing here is surely better than always giving the most frequent answer")
 
 
-def test_one_seed_speaks_of_prompts_not_of_methods(make_cell: Any, make_comparison: Any, first: Any) -> None:
+def test_one_seed_is_said_to_be_one(make_cell: Any, make_comparison: Any, first: Any) -> None:
     cells = [make_cell("soft", first(190, 200), 0, "soft", prompt="p"), make_cell("zero-shot", first(100, 200), prompt="p")]
     found = advise(make_comparison(*cells))
     assert found.verdict.startswith("soft wins")
     assert found.evidence.endswith(
-        "As one seed was run, this says which of these prompts is better, not which method would find the better one again."
+        "One seed was run of soft: this speaks of what that seed gave, not of what another would give."
     )
     fixed = advise(make_comparison(*[replace(cell, seed=-1) for cell in cells]))
-    assert "As one seed was run" not in fixed.evidence
+    assert "One seed was run" not in fixed.evidence
+
+
+@pytest.mark.parametrize(("rival", "said"), [(130, "It is 30.0 points ahead"), (189, "which may well be chance")])
+def test_one_seed_is_said_though_others_have_several(
+    rival: int, said: str, make_cell: Any, make_comparison: Any, first: Any
+) -> None:
+    """The demo: three seeds for the quick references, one for what tunes."""
+    cells = [make_cell("majority", first(60, 200), s) for s in (0, 1, 2)]
+    cells += [make_cell("zero-shot", first(100, 200), s, prompt="p") for s in (0, 1, 2)]
+    cells += [make_cell("soft", first(190, 200), 0, "soft"), make_cell("search", first(rival, 200), 0, "hard")]
+    found = advise(make_comparison(*cells))
+    assert said in found.evidence
+    assert found.evidence.endswith(
+        "One seed was run of soft and search: this speaks of what that seed gave, not of what another would give."
+    )
+
+
+def test_several_seeds_need_no_such_warning(rich_comparison: Comparison) -> None:
+    assert "One seed was run" not in advise(rich_comparison).evidence
 
 
 def test_equal_answers_win_together(make_cell: Any, make_comparison: Any, first: Any) -> None:

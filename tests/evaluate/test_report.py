@@ -127,6 +127,25 @@ def test_a_terminal_of_100_columns_holds_everything(rich_comparison: Comparison)
     assert "…" not in text
 
 
+def test_the_footnote_says_what_chance_was_counted(
+    rich_comparison: Comparison, make_cell: Any, make_comparison: Any, first: Any
+) -> None:
+    tuned = [make_cell("soft", first(190, 200), 0, "soft"), make_cell("search", first(150, 200), 0, "hard")]
+    quick = [make_cell("tfidf", first(100 + seed, 200), seed) for seed in (0, 1, 2)]
+
+    def said(comparison: Comparison) -> str:
+        return " ".join(printed(small(comparison), 100).split())
+
+    both, rows = "p: rows and seeds both counted as chance", "No method has several seeds: intervals (95%) and p"
+    left_out = "Not counted, as one seed does not show it: how soft and search would vary over seeds."
+    for text, expected in (
+        (said(rich_comparison), (True, False, False)),
+        (said(make_comparison(*tuned, *quick)), (True, True, False)),
+        (said(make_comparison(*tuned)), (False, False, True)),
+    ):
+        assert (both in text, left_out in text, rows in text) == expected
+
+
 @pytest.mark.parametrize("width", [80, 60, 54])
 def test_a_narrow_terminal_gets_fewer_columns_not_cut_ones(rich_comparison: Comparison, width: int) -> None:
     text = printed(small(rich_comparison), width)

@@ -122,6 +122,16 @@ def same_prompt(names: int, seeds: int, imbalanced: bool) -> Draw:
     return draw
 
 
+def beside_quick(draw: Draw) -> Draw:
+    """The same beside three references that are plainly worse and give the same answers under each of three seeds."""
+
+    def both(generator: np.random.Generator) -> list[Runs]:
+        low = np.repeat(generator.random((3, 1, 400)) < 0.2, 3, axis=1)
+        return [*draw(generator), *(Runs(one, (0, 1, 2), quick=True) for one in low)]
+
+    return both
+
+
 def shuffled_labels(names: int, seeds: int, classes: int) -> Draw:
     """Different methods whose guesses share features but have nothing to do with the labels.
 
@@ -149,6 +159,8 @@ def shuffled_labels(names: int, seeds: int, classes: int) -> Draw:
         pytest.param(same_prompt(2, 3, True), id="same prompt, 3 seeds, imbalanced"),
         pytest.param(same_prompt(2, 2, True), id="same prompt, 2 seeds, imbalanced"),
         pytest.param(same_prompt(5, 3, False), id="same prompt, 5 names"),
+        pytest.param(beside_quick(same_prompt(2, 1, False)), id="same prompt, 1 seed, beside quick methods"),
+        pytest.param(beside_quick(same_prompt(2, 3, False)), id="same prompt, 3 seeds, beside quick methods"),
         pytest.param(shuffled_labels(2, 1, 6), id="shuffled labels, 2 fixed methods"),
         pytest.param(shuffled_labels(2, 3, 2), id="shuffled labels, 2 methods"),
         pytest.param(shuffled_labels(6, 3, 6), id="shuffled labels, 6 methods"),
@@ -160,6 +172,25 @@ def test_equals_are_rarely_called_winners(draw: Draw) -> None:
     assert sum(one.winner is not None for one in found) <= 10
     # The method that comes first in the list, as good as any other, stays in the top group nearly always.
     assert sum(one.groups[0] > 1 for one in found) <= 10
+
+
+def test_one_lucky_seed_passes_for_a_better_method() -> None:
+    """What rows alone cannot tell, and why the report warns: equals by method, unequal by the luck of their one seed."""
+    generator = np.random.default_rng(22)
+
+    def lucky() -> list[Runs]:
+        easy, luck = 1.5 * generator.standard_normal(400), 0.4 * generator.standard_normal((2, 1, 1))
+        steady = np.repeat(easy[None] - 3 > 0, 3, axis=0)
+        return [*(Runs(easy + one > 0, (0,)) for one in luck), Runs(steady, (0, 1, 2), quick=True)]
+
+    drawn = [lucky() for _ in range(50)]
+    found = [ranking(runs, 300) for runs in drawn]
+    assert sum(one.winner is not None for one in found) > 10
+    # The p is that of the rows alone: what the quick method does under its seeds changes nothing.
+    for runs, one in zip(drawn, found, strict=True):
+        alone = ranking(runs[:2], 300)
+        worse = alone.order[1]
+        assert one.against_best[worse] == alone.against_best[worse]
 
 
 def test_a_real_difference_is_found() -> None:

@@ -97,6 +97,33 @@ def test_a_method_with_one_seed_borrows_the_usual_spread() -> None:
     assert lent.p > alone.p
 
 
+def test_quick_methods_lend_no_spread_and_borrow_none() -> None:
+    def seeds(*hundredths: int, quick: bool) -> Runs:
+        return Runs(np.array([np.arange(100) < h for h in hundredths]), (0, 1, 2), quick)
+
+    majority, probe = seeds(50, 50, 50, quick=True), seeds(59, 60, 61, quick=True)
+    assert usual_seed_spread([majority, probe, fixed(*[1] * 100)]) is None
+    tuned = seeds(78, 80, 82, quick=False)
+    found = usual_seed_spread([majority, probe, tuned])
+    assert found is not None
+    assert found.variance == pytest.approx(4e-4 / math.log(2))
+    # Of two quick methods the seeds count as measured: means 0.59, 0.60, 0.61 against 0.50, variance 1e-4 by 3.
+    gaps = np.array([0.0] * 50 + [1.0] * 9 + [2 / 3, 1 / 3] + [0.0] * 39)
+    assert difference(probe, majority, found).error == pytest.approx(math.sqrt(gaps.var(ddof=1) / 100 + 1e-4 / 3))
+    # Of a tuned and a quick one the floor is the tuned one's alone.
+    gaps = np.array([0.0] * 50 + [1.0] * 28 + [2 / 3] * 2 + [1 / 3] * 2 + [0.0] * 18)
+    floor = 4e-4 / math.log(2) / 3
+    assert difference(tuned, majority, found).error == pytest.approx(math.sqrt(gaps.var(ddof=1) / 100 + floor))
+
+
+def test_nothing_is_borrowed_where_no_tuned_method_has_several_seeds() -> None:
+    # 10 rows one way and 1 the other: McNemar's 2 x (1 + 11) / 2^11, whatever majority does under three seeds.
+    first, second = np.array([[1] * 10 + [0] + [1] * 89], bool), np.array([[0] * 10 + [1] + [1] * 89], bool)
+    soft, search = Runs(first, (0,)), Runs(second, (0,))
+    majority = Runs(np.repeat(np.arange(100)[None] < 30, 3, axis=0), (0, 1, 2), quick=True)
+    assert difference(soft, search, usual_seed_spread([soft, search, majority])).p == pytest.approx(24 / 2**11)
+
+
 def test_the_usual_spread_is_a_median() -> None:
     def with_means(*hundredths: int) -> Runs:
         return Runs(np.array([np.arange(100) < h for h in hundredths]), (0, 1, 2))

@@ -129,6 +129,57 @@ def test_openings_are_counted_and_written_in_the_artifact(moods: Moods, tmp_path
     np.testing.assert_array_equal(tuned.predict_proba(rows), found.cells[1].probabilities)
 
 
+def reasons(found: Comparison) -> list[tuple[int, str]]:
+    """The numbered openings for scores."""
+    openings = found.settings["test_openings"]
+    assert [one["count"] for one in openings] == list(range(1, len(openings) + 1))
+    return [(one["count"], one["reason"]) for one in openings if one["reason"].startswith("final")]
+
+
+def test_openings_outlive_the_process(moods: Moods, tmp_path: Path) -> None:
+    def before_the_scores_are_kept(method: str, seed: int, event: Any) -> bool:
+        return method == "zero-shot" and event["event"] == "end"
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(moods, tmp_path, before_the_scores_are_kept)(plan("majority", "zero-shot"))
+    (done,) = (tmp_path / "cells").glob("zero-shot-*")
+    (done / "cell.json").unlink()  # as if killed a moment earlier
+    with (tmp_path / "openings.jsonl").open("a") as file:
+        file.write('{"rows_di')  # a line that a kill cut off
+    found = Run(moods, tmp_path)(plan("majority", "zero-shot"))
+    assert reasons(found) == [
+        (2, "final scores of majority, seed 0"),
+        (3, "final scores of zero-shot, seed 0"),
+        (5, "final scores of zero-shot, seed 0"),
+    ]
+    assert [opening["opening"] for opening in load(done / "prompt").evaluations] == [1, 2]
+    assert found.notes == ("a note",)  # nothing was scored but what the report shows
+
+
+def test_rows_opened_for_other_settings_are_told(moods: Moods, tmp_path: Path) -> None:
+    Run(moods, tmp_path)(plan("majority", "zero-shot"))
+    changed = replace(plan("majority", "zero-shot"), prompt=default_prompt(TASK, "Sort it."))
+    found = Run(moods, tmp_path)(changed)
+    assert len(reasons(found)) == 4
+    assert found.notes == (
+        "a note",
+        "the test rows were opened 2 times for scores outside this comparison (final scores of zero-shot, seed 0 and others): "
+        "what was chosen by those scores makes these too good",
+    )
+    other = Run(moods, tmp_path)
+    other.test = Sealed(moods(16, 3))
+    assert (len(reasons(said := other(changed))), said.notes) == (2, ("a note",))  # other rows
+
+
+def test_openings_from_before_the_comparison_are_told_and_written_once(moods: Moods, tmp_path: Path) -> None:
+    made = Run(moods, tmp_path)
+    made.test.open("curiosity")
+    for _ in range(2):
+        found = made(plan("majority"))
+        assert [one["reason"] for one in found.settings["test_openings"]].count("curiosity") == 1
+        assert found.notes[1].startswith("the test rows were opened once for scores outside this comparison (curiosity):")
+
+
 def test_a_test_label_that_training_lacks_is_told_before_anything_is_run(moods: Moods) -> None:
     made = Run(moods)
     rows = moods(15, 3)

@@ -55,7 +55,6 @@ def scores(prompt: Prompt, backbone: HuggingFaceBackbone) -> Any:
         r"Sort it.\nDay: {text}\nMood: [answer]",
         "[user] Sort it: {text} [assistant] [answer]",
         "[hard say] then {text} [answer]",
-        "{text} Mood: [answer]",
     ],
 )
 def test_words_turned_into_vectors_score_as_the_words_did(tiny_backbone: HuggingFaceBackbone, written: str) -> None:
@@ -68,4 +67,9 @@ def test_words_turned_into_vectors_score_as_the_words_did(tiny_backbone: Hugging
 
 def test_a_prompt_without_words_has_nothing_to_turn(tiny_backbone: HuggingFaceBackbone) -> None:
     prompt = parse("{text} [answer]")
+    assert words_to_slot(prompt, tiny_backbone) == prompt
+
+
+def test_a_prompt_without_words_before_its_text_stays_as_it_is(tiny_backbone: HuggingFaceBackbone) -> None:
+    prompt = parse(r"{text}\nMood: [answer]")
     assert words_to_slot(prompt, tiny_backbone) == prompt

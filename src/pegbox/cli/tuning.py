@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,22 +140,21 @@ def tune(
     from pegbox import api
     from pegbox.artifact import free_place
     from pegbox.cli.progress import Watcher
-    from pegbox.data.stream import Reading
-    from pegbox.data.table import read_table
+    from pegbox.data.read import read
     from pegbox.prompt import format
     from pegbox.tune.budget import Budget
 
     place = free_place(out)  # complains now, not after an hour
     folder = place.with_name(place.name + ".run")
-    further = further_fields(fields, prompt)
-    reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    table = read_table(data, text, label, labelled=True, fields=further, reading=reading)
-    judged = None if dev is None else read_table(dev, text, label, labelled=True, fields=further, reading=reading)
-    aloud((*table.notes, *(judged.notes if judged else ())))
+    found = read(
+        data, text, label, fields=further_fields(fields, prompt), dev=dev, test_size=0, encoding=encoding,
+        on_problem=on_problem, field_limit=field_limit, quotes=not no_quotes,  # type: ignore[arg-type]  # it is checked there
+    )  # fmt: skip
+    aloud(found.notes)
     with _interruptible(), Watcher(Console(stderr=True), Budget.parse(budget)) as watcher:
         watcher.run(method)
         tuned = api.tune(
-            table.rows, method=method, model=model, dev=None if judged is None else judged.rows, prompt=prompt,
+            replace(found, notes=()), method=method, model=model, prompt=prompt,  # the notes are said already
             words=label_words(words), budget=budget, seed=seed, shots=shots,
             calibration=calibration, channel=channel,  # type: ignore[arg-type]  # it is checked there
             settings=pairs(settings), dtype=dtype, device=device, folder=folder, watch=watcher.event,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
 from pathlib import Path
@@ -88,7 +89,7 @@ def predict(
     proba: Annotated[bool, typer.Option("--proba", help="Add a column of probability for each label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each row instead of CSV.")] = False,
 ) -> None:
-    """Predict labels for a file of texts, which may be larger than memory. Prints CSV."""
+    """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal."""
     from pegbox.artifact import load, read_prompt
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
@@ -99,6 +100,8 @@ def predict(
     tables = stream_rows(data, text, fields=_further(fields, known), reading=reading)
     first = next(tables)
     tuned = load(prompt, model, device)
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
 
 

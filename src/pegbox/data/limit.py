@@ -8,6 +8,9 @@ from pegbox.data.review import without_unseen
 from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.split import split
 
+LOOKS = ("leaving out labels that training lacks", "drawing fewer test rows")
+"""The reasons for which test rows are opened here; neither is a score."""
+
 
 def limited(data: Data, train: int | None = None, test: int | None = None, seed: int = 0) -> Data:
     """The data with at most so many training and test rows, drawn in the labels' proportions and said aloud in the notes.
@@ -21,9 +24,9 @@ def limited(data: Data, train: int | None = None, test: int | None = None, seed:
         if dev is not None:
             dev = _known(dev, rows, notes)
         if sealed is not None:
-            sealed = _sealed_again(sealed, _known(sealed.open("leaving out labels that training lacks"), rows, notes))
+            sealed = _sealed_again(sealed, _known(sealed.open(LOOKS[0]), rows, notes))
     if test is not None and sealed is not None and test < len(sealed):
-        whole, some = len(sealed), split(sealed.open("drawing fewer test rows"), test, seed)[1]
+        whole, some = len(sealed), split(sealed.open(LOOKS[1]), test, seed)[1]
         notes.append(f"{len(some):,} of {whole:,} test rows are scored, as asked")
         sealed = _sealed_again(sealed, some)
     return replace(data, train=rows, test=sealed, dev=dev, notes=tuple(notes))

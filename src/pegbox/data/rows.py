@@ -106,6 +106,8 @@ class Sealed:
 
     _rows: Rows
     openings: list[Opening] = field(default_factory=list)
+    told: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    """How many of the openings are written in which file, by its path."""
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -103,10 +103,11 @@ def _evidence(summary: Summary) -> str:
     )
     if summary.winner is not None:
         others = ", and further ahead of the others" if len(rivals) > 1 else ""
-        return f"It is {lead}{others}: a difference that chance does not explain.{_seed_clause(summary)}"
+        return f"It is {lead}{others}: a difference that chance does not explain.{_seed_clause(summary, near)}"
     if near.group > 1:
-        return f"{best.method} is {lead}; to be called the winner it would need p < {WIN} against every other method."
-    return f"{best.method} is {lead}, which may well be chance. {_power(summary)}".rstrip()
+        need = f"to be called the winner it would need p < {WIN} against every other method."
+        return f"{best.method} is {lead}; {need}{_seed_clause(summary, near)}"
+    return f"{best.method} is {lead}, which may well be chance. {_power(summary)}".rstrip() + _seed_clause(summary, near)
 
 
 def _power(summary: Summary) -> str:
@@ -127,11 +128,12 @@ def _lead_range(line: MethodLine) -> str:
     return f"95% interval {100 * low:.1f} to {100 * high:.1f}"
 
 
-def _seed_clause(summary: Summary) -> str:
-    """Says what one seed cannot show."""
-    if any(len(line.seeds) > 1 for line in summary.methods) or all(line.seeds == (-1,) for line in summary.methods):
+def _seed_clause(summary: Summary, near: MethodLine) -> str:
+    """Says what one seed of the best method or of its nearest rival cannot show."""
+    once = [line.method for line in (summary.best, near) if line in summary.once]
+    if not once:
         return ""
-    return " As one seed was run, this says which of these prompts is better, not which method would find the better one again."
+    return f" One seed was run of {listed(once)}: this speaks of what that seed gave, not of what another would give."
 
 
 def _simplicity(line: MethodLine) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,12 @@ from pegbox.metrics.intervals import (
     resampled_scores,
 )
 from pegbox.metrics.ranking import Ranking, rank
-from pegbox.metrics.runs import Runs
+from pegbox.metrics.runs import FIXED, Runs
 from pegbox.metrics.significance import difference, holm, usual_seed_spread
 
 ZERO_SHOT = "zero-shot"
+QUICK = ("majority", "tfidf", ZERO_SHOT, "probe")
+"""The methods that do not tune, by name as the record has no other mark; a test holds them to the registry's `spends`."""
 MEANS = ("macro_precision", "macro_recall", "macro_f1", "mcc", "brier", "log_loss")
 
 
@@ -48,7 +50,7 @@ class MethodLine:
         kind: reference, hard, soft or hybrid.
         readable: whether its prompt is all words under every seed.
         prompted: whether it has a prompt at all.
-        seeds: the seeds that were run; ``(-1,)`` for a method without randomness.
+        seeds: the seeds that were run; ``(-1,)`` where a single run counts for every seed.
         accuracy: and the other scores, as `pegbox.metrics.classification.Scores` defines them.
         seed_sd: standard deviation of accuracy over seeds; None with fewer than two.
         dev_accuracy: accuracy on the rows it was chosen on; None where nothing was chosen.
@@ -126,6 +128,11 @@ class Summary:
         """The best method and those that cannot be told apart from it."""
         return tuple(line for line in self.methods if line.group == 1)
 
+    @property
+    def once(self) -> tuple[MethodLine, ...]:
+        """The methods run with one seed: nothing is known of what another would give."""
+        return tuple(line for line in self.methods if len(line.seeds) == 1 and line.seeds != (FIXED,))
+
     def find(self, method: str) -> MethodLine | None:
         """The line of this method, or None."""
         return next((line for line in self.methods if line.method == method), None)
@@ -172,7 +179,7 @@ def summarise(comparison: Comparison, accuracy_resamples: int = 10_000, score_re
     check(comparison)
     cells = by_method(comparison)
     scored = [Scored(np.stack([c.probabilities for c in own]), tuple(c.seed for c in own)) for own in cells.values()]
-    runs = [one.runs(comparison.gold) for one in scored]
+    runs = [replace(one.runs(comparison.gold), quick=name in QUICK) for name, one in zip(cells, scored, strict=True)]
     accuracy = resampled_accuracy(runs, accuracy_resamples, seed)
     ranking = rank(runs, lambda i, j: _gap(runs, accuracy, i, j)[1:])
     others = resampled_scores(comparison.gold, scored, score_resamples, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pegbox.evaluate.summary import ZERO_SHOT, MethodLine
-from pegbox.evaluate.wording import NONE, counted, milliseconds, p_value, points, signed, visible
+from pegbox.evaluate.wording import NONE, counted, listed, milliseconds, p_value, points, signed, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 LESS_NEEDED = ("per row", "seed sd", "macro-F1", "p ", "vs zero")
 """What a narrow terminal does without, in this order."""
 
-FOOT = (
-    "Intervals: 95%, test rows and seeds resampled together. p: rows and seeds both counted as chance, Holm-corrected. "
-    "Methods in group 1 cannot be told apart from the best."
-)
+SEEDS = "Intervals: 95%, test rows and seeds resampled together. p: rows and seeds both counted as chance, Holm-corrected."
+ROWS = "No method has several seeds: intervals (95%) and p (Holm-corrected) speak of rows only."
+GROUPS = "Methods in group 1 cannot be told apart from the best."
 
 
 def show(report: Report, console: Console | None = None) -> None:
@@ -49,9 +48,12 @@ def show(report: Report, console: Console | None = None) -> None:
 
 
 def _foot(report: Report) -> str:
-    found = report.summary.detectable
+    found, several = report.summary.detectable, any(len(line.seeds) > 1 for line in report.summary.methods)
+    said = SEEDS if several else ROWS
+    if several and (once := [visible(line.method) for line in report.summary.once]):
+        said += f" Not counted, as one seed does not show it: how {listed(once)} would vary over seeds."
     small = f" A true difference below about {points(found)} would usually go unnoticed here." if found is not None else ""
-    return f"{counted(report.summary.rows, 'test row')}. {FOOT}{small}"
+    return f"{counted(report.summary.rows, 'test row')}. {said} {GROUPS}{small}"
 
 
 def _fitting(report: Report, out: Console) -> Table:

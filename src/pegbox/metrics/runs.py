@@ -20,6 +20,7 @@ class Runs:
     Settings:
         correct: True where the answer was right.
         seeds: the seed of each run; ``(FIXED,)`` for a method without randomness.
+        quick: it does not tune: its spread over seeds says nothing of methods that do.
     Shape:
         correct: [S, N], S seeds and N test rows.
     Raises:
@@ -28,6 +29,7 @@ class Runs:
 
     correct: NDArray[np.bool_]
     seeds: tuple[int, ...]
+    quick: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "correct", np.asarray(self.correct, dtype=bool))

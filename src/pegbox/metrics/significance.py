@@ -64,15 +64,17 @@ def _mean_spread(values: NDArray[np.float64]) -> Spread:
 
 
 def usual_seed_spread(runs: Sequence[Runs]) -> Spread | None:
-    """How much a run's accuracy usually varies with its seed: the median over the methods that have several seeds.
+    """How much a tuned run's accuracy usually varies with its seed: the median over the tuning methods with several seeds.
 
+    Quick methods lend nothing: `majority` says the same under every seed, and its 0 would pass for the steadiness of others.
     The median, so that one method that diverges under one seed does not hide all other differences; divided by the median
     of chi-square / df, so that it estimates the variance. The degrees of freedom are those of a sum of the methods'
-    variances, each cut to `CAP` medians: fewer where the methods are unlike. None where no method has several seeds.
+    variances, each cut to `CAP` medians: fewer where the methods are unlike. None where no method that tunes has several
+    seeds: a spread that nobody measured is not made up.
     """
     from scipy.special import chdtri
 
-    several = [run.correct.mean(1) for run in runs if len(run.seeds) > 1]
+    several = [run.correct.mean(1) for run in runs if len(run.seeds) > 1 and not run.quick]
     if not several:
         return None
     found = [Spread(float(means.var(ddof=1)), len(means) - 1.0) for means in several]
@@ -84,19 +86,21 @@ def _seed_spreads(first: Runs, second: Runs, usual: Spread | None) -> list[Sprea
     """What the seeds add to the variance of the difference.
 
     Two or three seeds measure a spread badly, and one that comes out small by chance would make any difference look real.
-    So the spread is the larger of the one measured on these two methods and the usual one, with the latter's degrees of
-    freedom. The price: methods several times less steady than is usual are tested too kindly. In simulations with one
+    So the spread is the larger of the one measured on these two methods and the usual one of those of them that tune, with
+    the latter's degrees of freedom. Without a usual one a method with a single seed adds nothing.
+
+    The price: methods several times less steady than is usual are tested too kindly. In simulations with one
     method ten times as unsteady as seven others, 3 seeds and no true difference, p fell below 5 % in 15 % of its pairs
     (and a winner was named in 4.5 % of comparisons); alike methods give 3 % or less.
     """
-    drawn = [run for run in (first, second) if not run.fixed]
+    tuned = [run for run in (first, second) if not (run.fixed or run.quick)]
     if first.seeds == second.seeds and len(first.seeds) > 1:
         own = [_mean_spread(first.correct.mean(1) - second.correct.mean(1))]
     else:
-        own = [_mean_spread(run.correct.mean(1)) for run in drawn if len(run.seeds) > 1]
-    if usual is None or not drawn:
+        own = [_mean_spread(run.correct.mean(1)) for run in (first, second) if len(run.seeds) > 1]
+    if usual is None or not tuned:
         return own
-    floor = sum(usual.variance / len(run.seeds) for run in drawn)
+    floor = sum(usual.variance / len(run.seeds) for run in tuned)
     return [Spread(max(_sum(own).variance, floor), usual.df)]
 
 
@@ -119,7 +123,7 @@ def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Differ
 
     Settings:
         usual: seed spread for a method with one seed only, from `usual_seed_spread`; without it such a test speaks of
-            these two runs, not of what other seeds would give.
+            that one run, not of what other seeds would give.
     Raises:
         DataError: the two were scored on different numbers of rows.
     Source:

@@ -26,6 +26,7 @@ from pegbox.errors import SettingsError
 from pegbox.evaluate.record import Cell, Comparison, Cost
 from pegbox.prompt import Prompt, format
 from pegbox.recipe.methods import METHODS, method
+from pegbox.recipe.openings import LABELS, REPORT, Openings
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, Outcome, run
 from pegbox.recipe.settings import identity, with_settings
@@ -96,18 +97,21 @@ def compare(
     Raises: DataError where a test row has a label that the task does not know, before anything is run.
     """
     began = time.monotonic()
-    plan.task.gold(test.open("a look at their labels alone, to see that all are known"))
     with tempfile.TemporaryDirectory(prefix="pegbox-") as scratch:
         place = folder or Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
-        work = _Work(plan, backbone, train, test, dev, place, watch)
+        openings = Openings(place, test)
+        plan.task.gold(openings.open(LABELS))
+        work = _Work(plan, backbone, train, test, dev, place, watch, openings)
         cells = [work.cell(name, seed) for name, seed in plan.cells()]
+        rows = openings.open(REPORT)
+        opened = [{"reason": one["reason"], "count": one["count"]} for one in openings.all()]
+        notes = (*notes, *openings.note({work.folder(name, seed).name for name, seed in plan.cells()}))
     order = {name: at for at, name in enumerate(plan.methods)}
-    rows = test.open("the report's texts and labels")
     settings = {
         **_settings(plan, backbone, train, test, dev),
         "wall_seconds": round(time.monotonic() - began, 1),
-        "test_openings": [asdict(opening) for opening in test.openings],
+        "test_openings": opened,
     }
     return Comparison(
         labels=plan.task.labels,
@@ -131,10 +135,14 @@ class _Work:
     dev: Rows | None
     place: Path
     watch: Watch
+    openings: Openings
+
+    def folder(self, name: str, seed: int) -> Path:
+        return self.place / "cells" / f"{name}-{seed}-{self._digest(name, seed)[:10]}"
 
     def cell(self, name: str, seed: int) -> Cell:
         """The result of one method under one seed: read, gone on with, or run."""
-        own = self.place / "cells" / f"{name}-{seed}-{self._digest(name, seed)[:10]}"
+        own = self.folder(name, seed)
         if (own / "cell.json").exists():
             self.watch(name, seed, {"event": "read", "folder": str(own)})
             return _read_cell(own)
@@ -143,7 +151,7 @@ class _Work:
         job = Job(name, self.plan.prompt, self.plan.task, self.plan.budget, seed, self.plan.settings.get(name, {}))
         outcome = run(job, self.backbone, train, dev, Trail(own, lambda event: self.watch(name, seed, event)))
         self.watch(name, seed, {"event": "test", "rows": len(self.test), "dev_accuracy": outcome.dev_accuracy})
-        rows = self.test.open(f"final scores of {name}, seed {seed}")
+        rows = self.openings.open(f"final scores of {name}, seed {seed}", own.name)
         probabilities = outcome.predictor.predict_proba(rows)
         saved = self._save(job, outcome, (train, dev, rows), own / "prompt")
         cell = Cell(
@@ -169,10 +177,12 @@ class _Work:
         if not isinstance(outcome.predictor, PromptPredictor):
             return None
         train, dev, test = rows
-        opening = {"rows_digest": test.digest(), "rows": len(test), "source": test.source, "reason": "compare", "opening": 1}
+        opening = {"rows_digest": test.digest(), "rows": len(test), "source": test.source, "reason": "compare"}
+        many = len([one for one in self.openings.all() if one["cell"] == place.parent.name])  # 2 after a kill amid the scores
+        evaluations: list[Mapping[str, Any]] = [{**opening, "opening": count} for count in range(1, many + 1)]
         record = record_of(job, outcome, self.backbone, train, dev)
         seen = frozenset((*row_marks(train), *row_marks(dev)))
-        return Tuned(outcome.predictor, record, outcome.trail, seen, [opening]).save(place)
+        return Tuned(outcome.predictor, record, outcome.trail, seen, evaluations).save(place)
 
     def _cost(self, outcome: Outcome, saved: Path | None, rows: Rows) -> Cost:
         nbytes = outcome.predictor.nbytes
@@ -206,12 +216,12 @@ def _cuts(predictor: Predictor, rows: Rows) -> tuple[str, ...]:
 
 
 def predict_speed(predictor: Predictor, rows: Rows) -> tuple[float, float]:
-    """Milliseconds a row, in batches of 1 and of 32: medians of a few tries after one that is not counted."""
+    """Milliseconds a row, in batches of 1 and of 32: medians of a few tries, each on other rows, after one not counted."""
     speeds = []
     for size, tries in ((1, 7), (32, 3)):
-        batch = rows.take([at % len(rows) for at in range(size)])
         clocks = []
-        for _ in range(tries + 1):
+        for number in range(tries + 1):
+            batch = rows.take([(number * size + at) % len(rows) for at in range(size)])
             began = time.perf_counter()
             predictor.predict_proba(batch)
             clocks.append((time.perf_counter() - began) * 1000 / size)

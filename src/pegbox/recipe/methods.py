@@ -155,12 +155,10 @@ METHODS: dict[str, Method] = {
         Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True),
         Method("search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search),
         Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
-        Method("soft", "soft", "learned vectors after the text", _soft),
+        Method("soft", "soft", "learned vectors before everything else", _soft),
         Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after),
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
-        Method(
-            "hybrid", "hybrid", "words searched first, then learned vectors after the text around the winning words", _hybrid
-        ),
+        Method("hybrid", "hybrid", "words searched first, then vectors learned before the winning words", _hybrid),
         Method("soft-from-hard", "hybrid", "words searched first, then turned into vectors and learned on", _soft_from_hard),
     )
 }

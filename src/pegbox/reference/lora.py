@@ -298,12 +298,18 @@ class _Training:
 
 @dataclass(frozen=True, eq=False)
 class LoraPredictor:
-    """The written prompt over the adapted copy of the backbone. Its scores are trained, so nothing is calibrated."""
+    """The written prompt over the adapted copy of the backbone. Its scores are trained, so nothing is calibrated.
 
-    prompt: Prompt
+    Settings:
+        template: the written prompt.
+        prompt: none: what was tuned are weights.
+    """
+
+    template: Prompt
     task: Classification
     backbone: HuggingFaceBackbone
     parameters: int
+    prompt: None = None
 
     @property
     def nbytes(self) -> int:
@@ -311,7 +317,7 @@ class LoraPredictor:
 
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """See `pegbox.task.predictor.Predictor.predict_proba`."""
-        return self.task.predict_proba(self.prompt, self.backbone, rows, Calibration())
+        return self.task.predict_proba(self.template, self.backbone, rows, Calibration())
 
 
 def _parts(index: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:

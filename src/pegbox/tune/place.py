@@ -43,10 +43,12 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
 def words_to_slot(prompt: Prompt, backbone: Backbone) -> Prompt:
     """The prompt with the words before its first field turned into a soft slot that is filled with their embeddings.
 
-    A slot so filled scores as the words did; tuning goes on from there.
+    A slot so filled scores as the words did; tuning goes on from there. A prompt without such words stays as it is.
     """
     turn = prompt.turns[0]
-    at = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Text) and segment.text.strip()), None)
+    end = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Field | Answer)), len(turn.segments))
+    before = enumerate(turn.segments[:end])
+    at = next((n for n, segment in before if isinstance(segment, Text) and segment.text.strip()), None)
     if at is None:
         return prompt
     text = turn.segments[at]
