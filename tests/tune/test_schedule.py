@@ -69,6 +69,20 @@ def test_no_more_steps_than_were_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tokens", "rows", "expected"),
+    [
+        (1_000_000, 400, 100),  # as many as are asked for
+        (1_000_000, 60, 60),  # as there are
+        (28_000, 400, 70),  # a quarter of the budget, over 4 + 2 * 2 + 2 looks of 10 tokens a row
+        (100, 400, 32),
+    ],
+)
+def test_a_small_budget_looks_at_fewer_dev_rows(tokens: float, rows: int, expected: int) -> None:
+    schedule = Schedule(evaluations=4, dev_rows=100)
+    assert schedule.looked(tokens, variants=2, per_row=10, rows=rows) == expected
+
+
+@pytest.mark.parametrize(
     ("values", "came"),
     [
         ({"learning_rates": ()}, "learning_rates=()"),

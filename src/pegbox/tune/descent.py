@@ -71,10 +71,10 @@ class Descent:
         """
         saved = Standing.saved(self.trail, next(iter(self.start.values())).device)
         meter = Meter(budget, self.backbone, self.trail)
-        dev = dev.take(_drawn(len(dev), seed, 0)[: self.schedule.dev_rows])
-        steps, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
+        steps, looked, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
         if not steps:
             return self._untouched()
+        dev = dev.take(_drawn(len(dev), seed, 0)[:looked])
         train = train.take(_drawn(len(train), seed, 1)[: steps * self.schedule.batch])
         bound = self.task.bind(self.prompt, self.backbone, train, self.schedule.loss)
         judge = self.task.bind(self.prompt, self.backbone, dev)
@@ -111,12 +111,16 @@ class Descent:
 
     # --- the plan ---------------------------------------------------------------------------------------------------
 
-    def _plan(self, train: Rows, dev_rows: int, meter: Meter, seed: int, say: bool) -> tuple[int, Costs]:
-        """How many steps the budget allows, and what they cost: measured once, and kept for a second try."""
+    def _plan(self, train: Rows, dev_rows: int, meter: Meter, seed: int, say: bool) -> tuple[int, int, Costs]:
+        """How many steps the budget allows, with looks at how many dev rows, and what they cost: measured once, and kept."""
         kept = self.trail.kept("costs")
         if kept is None:
-            measured = self._measured(train, dev_rows, meter, seed)
-            kept = {"costs": asdict(measured), "tokens": meter.tokens, "left": meter.tokens_left or 0}
+            step, row, seen = self._measured(train, meter, seed)
+            left = meter.tokens_left or 0
+            looked = self.schedule.looked(left, self._variants, seen, dev_rows)
+            check = 0.0 if self.written.open_slots else 2 * looked * (seen + row)
+            costs = Costs(step, look=seen * looked, row=row, dev=row * looked, check=check)
+            kept = {"costs": asdict(costs), "looked": looked, "tokens": meter.tokens, "left": left}
             self.trail.keep("costs", kept)
         else:
             meter.replay(kept["tokens"])
@@ -126,10 +130,13 @@ class Descent:
         if say:
             self.trail.write("plan", steps=steps, variants=self._variants, tokens=left, batch=self.schedule.batch)
             self._say_plan(steps)
-        return steps, costs
+        return steps, int(kept["looked"]), costs
 
-    def _measured(self, train: Rows, dev_rows: int, meter: Meter, seed: int) -> Costs:
-        """From two passes over a few rows; the second one's speed settles a budget in seconds."""
+    def _measured(self, train: Rows, meter: Meter, seed: int) -> tuple[float, float, float]:
+        """Tokens of a step, of a row's first reading and of a look at a row, for one variant.
+
+        From two passes over a few rows; the second one's speed settles a budget in seconds.
+        """
         sample = train.take(_drawn(len(train), seed, 2)[: 2 * self.schedule.batch])
         bound = self.task.bind(self.prompt, self.backbone, sample, self.schedule.loss)
         used = min(len(sample), self.schedule.batch)
@@ -142,9 +149,7 @@ class Descent:
             clock = time.monotonic() - began
         meter.settle(tokens[1] / clock)
         row, step = max(0, tokens[0] - tokens[1]) / len(sample), tokens[1] / self._variants
-        look = step / 2 / used * dev_rows
-        check = 0.0 if self.written.open_slots else 2 * (look + row * dev_rows)
-        return Costs(step, look=look, row=row, dev=row * dev_rows, check=check)
+        return step, row, step / 2 / used
 
     @property
     def _variants(self) -> int:

@@ -10,6 +10,10 @@ from pegbox.errors import SettingsError
 from pegbox.task.classification import Over
 
 
+_LOOKING = 0.25  # share of the budget for looking at dev rows
+_FEWEST_LOOKED = 32
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The course of a descent over K variants.
@@ -22,7 +26,7 @@ class Schedule:
         warmup: share of the steps in which the learning rate rises; then it falls as a cosine.
         clip: largest norm of one variant's gradient.
         evaluations: how often the dev rows are looked at.
-        dev_rows: how many of them.
+        dev_rows: how many of them at most; fewer where the budget is small.
         patience: evaluations without a better dev loss before the last variant stops.
         weight_decay: pull towards the start (AdamW).
         loss: of the right label's word among all words ("vocabulary") or among the labels' words ("labels"). The dev rows are
@@ -35,7 +39,7 @@ class Schedule:
     most_steps: int = 1000
     warmup: float = 0.06
     clip: float = 1.0
-    evaluations: int = 6
+    evaluations: int = 5
     dev_rows: int = 128
     patience: int = 3
     weight_decay: float = 0.0
@@ -66,6 +70,17 @@ class Schedule:
         if step < rise:
             return (step + 1) / rise
         return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+    def looked(self, tokens: float, variants: int, per_row: float, rows: int) -> int:
+        """How many of so many dev rows are looked at each time: as many as leave most of the budget for steps.
+
+        Settings:
+            tokens: the budget.
+            per_row: tokens of one variant's look at one row.
+        """
+        looks = self.evaluations + 2 * variants + 2  # some by several variants, and the comparison at the end
+        most = int(_LOOKING * tokens / max(1e-9, looks * per_row))
+        return min(rows, self.dev_rows, max(_FEWEST_LOOKED, most))
 
     def alive(self, step: int, steps: int, variants: int) -> int:
         """How many variants are still run at a step: all, from a quarter of the way half, from half of the way one."""
