@@ -6,7 +6,8 @@ Question types (sample:questions), 1,000 training rows of which 200 choose, all 
 start from text, AdamW with warm-up and cosine decay, and three learning rates tried on seed 0 for a third of the steps; the
 one with the best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its
 documentation shows (the loss on the answer's tokens over the whole vocabulary, right padding); it is scored on the label words,
-which is kinder to it than generating. pegbox is run with its defaults but for the number of vectors, steps, batch and rates.
+which is kinder to it than generating. pegbox is run with its defaults but for the number of vectors, steps, batch and rates: so
+it also has the written instruction behind its vectors, batch calibration, and other looks at dev (128 rows, five times).
 Zero-shot and tf-idf come along, on the same rows. Figures are accuracy on the test rows; steps, not seconds, are equal.
 """
 

@@ -51,13 +51,14 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2", "qwen3", "gemma"])
 @pytest.mark.parametrize("variants", [1, 3])
 @pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_scores_and_gradients_are_those_of_rows_side_by_side(
-    prompt: str, answers: Answers, variants: int, passes: list[int], monkeypatch: pytest.MonkeyPatch
+    prompt: str, answers: Answers, variants: int, family: str, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = HuggingFaceBackbone(tiny())
+    backbone = HuggingFaceBackbone(tiny_family(family))
     assert backbone._engine.packs
     passes.clear()
     together = gradient(backbone, prompt, answers, variants)

@@ -221,13 +221,14 @@ class HuggingFaceBound:
                 for trunk in trunks:
                     path = self.targets[row][:-1] if self.targets else trunk
                     rows.append(_Row((*head, *own), tail + path, len(tail), variant, at))
-                    self._check_room(rows[-1], row)
+                    self._check_room(rows[-1], row, skip if plan.commons else 0)
         return rows
 
-    def _check_room(self, made: _Row, row: int) -> None:
-        if made.past + len(made.codes) > self._engine.context:
+    def _check_room(self, made: _Row, row: int, common: int) -> None:
+        taken = made.past + common + len(made.codes)
+        if taken > self._engine.context:
             raise PromptError(
-                f"row {self._row_numbers[row]} of {self._source} takes {made.past + len(made.codes)} positions",
+                f"row {self._row_numbers[row]} of {self._source} takes {taken} positions",
                 f"at most {self._engine.context}, the model's context ({HARD_ROOM} are left for an open hard slot's words)",
                 "use fewer words in the slots, or shorten the texts",
             )

@@ -42,8 +42,9 @@ class Choices:
 
     Settings:
         words: the answers.
-        over: "vocabulary": at each of those tokens among all tokens there are. The probabilities then add up to less than 1,
-            by what the model would rather say than any of the choices; to learn from that is dearer, and quicker.
+        over: "vocabulary": where choices part, a token's probability is that among all tokens there are, so the whole output
+            matrix is multiplied. The probabilities then add up to less than 1, by what the model would rather say than any
+            of the choices: dearer, and a better teacher. What follows certainly costs nothing here either.
     """
 
     words: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Classification: labels as words, scored and trained on those words alone."""
+"""Classification: labels as words, scored on those words alone, trained on them or on all that the model could say."""
 
 from __future__ import annotations
 

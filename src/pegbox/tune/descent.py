@@ -75,8 +75,8 @@ class Descent:
         if not steps:
             return self._untouched()
         dev = dev.take(_drawn(len(dev), seed, 0)[:looked])
-        train = train.take(_drawn(len(train), seed, 1)[: steps * self.schedule.batch])
-        bound = self.task.bind(self.prompt, self.backbone, train, self.schedule.loss)
+        drawn = train.take(_drawn(len(train), seed, 1)[: steps * self.schedule.batch])
+        bound = self.task.bind(self.prompt, self.backbone, drawn, self.schedule.loss)
         judge = self.task.bind(self.prompt, self.backbone, dev)
         course = _Course(steps, costs, bound, judge, meter, seed)
         standing = self._begun(course) if saved is None else self._resumed(*saved, course)
@@ -105,7 +105,7 @@ class Descent:
             return "every variant has diverged"
         if standing.waited >= self.schedule.patience and len(standing.variants) == 1:
             return f"stopped early at step {standing.step} of {course.steps}: the dev loss no longer falls"
-        if not course.meter.allows(len(standing.variants) * (course.costs.step + course.costs.look)):
+        if not course.meter.allows(len(standing.variants) * (course.costs.step + course.costs.look) + course.costs.check):
             return f"the budget was spent after {standing.step} of {course.steps} steps"
         return None
 
