@@ -154,7 +154,7 @@ def test_a_run_that_had_come_to_its_end_ends_there_again(case: str, moods: Moods
     elif case == "all diverged":
         schedule = Schedule(learning_rates=(1e39,), batch=8, steps=24, evaluations=2, dev_rows=12)
     else:
-        ragged = [("fine " if n % 2 else "dull ") * (1 + 60 * (n % 5 == 0)) + str(n) for n in range(30)]
+        ragged = [("fine " if n % 2 else "dull ") * (1 + 120 * (n % 9 == 0)) + str(n) for n in range(30)]
         changes["train"] = Rows.from_texts(ragged, [("bad", "good")[n % 2] for n in range(30)])
         schedule = Schedule(learning_rates=(0.1,), batch=2, evaluations=1, dev_rows=12)
     method = Soft(length=3, place="first" if case == "spent between looks" else "after", schedule=schedule)

@@ -13,18 +13,17 @@ from pegbox.tune.start import start_vectors, start_words
 TASK = Classification(("bad", "ok"))
 
 
-def words(backbone: HuggingFaceBackbone, written: str, count: int, seed: int = 0) -> str:
-    return backbone.decode(start_words(parse(written), backbone, TASK, count, np.random.default_rng(seed)))
+def words(backbone: HuggingFaceBackbone, written: str, count: int) -> str:
+    return backbone.decode(start_words(parse(written), backbone, TASK, count))
 
 
-def test_a_slot_starts_from_an_instruction_with_the_labels_in_an_order_by_chance(tiny_backbone: HuggingFaceBackbone) -> None:
-    said = {words(tiny_backbone, "Sort. {text} [answer]", 29, seed) for seed in range(8)}
-    assert said == {"Classify the text as bad, ok.", "Classify the text as ok, bad."}
+def test_a_slot_starts_as_an_instruction_with_the_labels_in_their_order(tiny_backbone: HuggingFaceBackbone) -> None:
+    assert words(tiny_backbone, "Sort. {text} [answer]", 29) == "Classify the text as bad, ok."
 
 
 def test_the_prompts_own_words_for_the_labels_come_before_the_tasks(tiny_backbone: HuggingFaceBackbone) -> None:
     said = words(tiny_backbone, '{text} [answer bad="awful|poor" ok="fine"]', 33)
-    assert said in ("Classify the text as awful, fine.", "Classify the text as fine, awful.")
+    assert said == "Classify the text as awful, fine."
 
 
 def test_a_long_slot_says_it_again_and_a_short_one_only_its_beginning(tiny_backbone: HuggingFaceBackbone) -> None:
@@ -35,8 +34,8 @@ def test_a_long_slot_says_it_again_and_a_short_one_only_its_beginning(tiny_backb
 def test_all_variants_start_alike_and_filled_slots_at_their_own_vectors(tiny_backbone: HuggingFaceBackbone) -> None:
     own = np.arange(2 * 64, dtype=np.float32).reshape(2, 64)
     prompt = parse("[soft mine 2] {text} [soft new 7] [answer]").fill(mine=own)
-    found = start_vectors(prompt, tiny_backbone, TASK, 3, np.random.default_rng(1))
+    found = start_vectors(prompt, tiny_backbone, TASK, 3)
     assert {name: tuple(v.shape) for name, v in found.items()} == {"mine": (3, 2, 64), "new": (3, 7, 64)}
     assert torch.equal(found["mine"], torch.tensor(own).expand(3, -1, -1))
-    label_words = tiny_backbone.embed(start_words(prompt, tiny_backbone, TASK, 7, np.random.default_rng(1)))
+    label_words = tiny_backbone.embed(start_words(prompt, tiny_backbone, TASK, 7))
     assert torch.equal(found["new"][2], label_words)

@@ -157,7 +157,9 @@ METHODS: dict[str, Method] = {
         Method("soft", "soft", "learned vectors before everything else", _soft),
         Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after),
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
-        Method("hybrid", "hybrid", "words searched first, then vectors learned after the text, around the winning words", _hybrid),
+        Method(
+            "hybrid", "hybrid", "words searched first, then vectors learned after the text, around the winning words", _hybrid
+        ),
         Method("soft-from-hard", "hybrid", "words searched first, then turned into vectors and learned on", _soft_from_hard),
     )
 }

@@ -61,7 +61,7 @@ class Residual:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         placed = with_soft_slots(prompt, self.place, self.length)
         variants = len(self.schedule.learning_rates)
-        starts = start_vectors(placed, backbone, task, variants, rng)
+        starts = start_vectors(placed, backbone, task, variants)
         scale = root_mean_square(backbone.vocabulary()[0])
         start = self._start(starts, variants, rng)
 

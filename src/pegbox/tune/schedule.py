@@ -9,7 +9,6 @@ from typing import get_args
 from pegbox.errors import SettingsError
 from pegbox.task.classification import Over
 
-
 _LOOKING = 0.25  # share of the budget for looking at dev rows
 _FEWEST_LOOKED = 32
 

@@ -54,7 +54,7 @@ class Soft:
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         placed = with_soft_slots(prompt, self.place, self.length)
-        starts = start_vectors(placed, backbone, task, len(self.schedule.learning_rates), rng)
+        starts = start_vectors(placed, backbone, task, len(self.schedule.learning_rates))
         scale = root_mean_square(backbone.vocabulary()[0])
 
         def make(parameters: Parameters) -> Vectors:

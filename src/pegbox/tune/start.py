@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from pegbox.backbone.seam import Backbone
@@ -10,9 +9,7 @@ from pegbox.prompt import Prompt, SoftSlot
 from pegbox.task.classification import Classification
 
 
-def start_vectors(
-    prompt: Prompt, backbone: Backbone, task: Classification, variants: int, rng: np.random.Generator
-) -> dict[str, torch.Tensor]:
+def start_vectors(prompt: Prompt, backbone: Backbone, task: Classification, variants: int) -> dict[str, torch.Tensor]:
     """Start vectors of every soft slot, the same for all variants: its own, where it is filled, or those of words.
 
     Shape: for each slot [K, P, H].
@@ -21,19 +18,19 @@ def start_vectors(
     for name, slot in prompt.slots.items():
         if isinstance(slot, SoftSlot):
             if slot.vectors is None:
-                vectors = backbone.embed(start_words(prompt, backbone, task, slot.length, rng))
+                vectors = backbone.embed(start_words(prompt, backbone, task, slot.length))
             else:
                 vectors = torch.tensor(slot.vectors)
             found[name] = vectors.expand(variants, -1, -1)
     return found
 
 
-def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count: int, rng: np.random.Generator) -> list[int]:
+def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count: int) -> list[int]:
     """Token ids to start from: a plain instruction that names the labels, again and again until the slot is full.
 
-    Source: Lester et al. 2021, section 3.2, start from the labels' words; that these stand in a sentence is ours. The order of
-        the labels is chance.
+    Source: Lester et al. 2021, section 3.2, start from the labels' words; that these stand in a sentence is ours. The labels
+        stand in their own order, as in the prompt that pegbox writes: by chance they started worse.
     """
     words = [words[0] for words in task.words_in(prompt).values()]
-    ids = backbone.encode(f"Classify the text as {', '.join(words[at] for at in rng.permutation(len(words)))}.")
+    ids = backbone.encode(f"Classify the text as {', '.join(words)}.")
     return list((ids * count)[:count])
