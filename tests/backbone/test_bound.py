@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pegbox.backbone import bound as bound_module
+from pegbox.backbone import passes
 from pegbox.backbone.bound import HuggingFaceBound
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Choices, Targets
@@ -243,8 +244,9 @@ def test_many_rows_are_scored_in_portions_that_change_nothing(monkeypatch: pytes
     bound = backbone.bind(PROMPT, rows, YES_NO)
     filled = backbone.bind(PROMPT.fill(s=VECTORS[0].numpy()), rows, YES_NO)
     want = [bound.score(index, {"s": VECTORS}), bound.score(index, {"s": per_row}), filled.score(index)]
-    for name, value in {"PORTION": 7, "TOKENS": 60, "KEPT": 50}.items():
-        monkeypatch.setattr(bound_module, name, value)
+    monkeypatch.setattr(bound_module, "PORTION", 7)
+    for name, value in {"TOKENS": 60, "KEPT": 50}.items():
+        monkeypatch.setattr(passes, name, value)
     found = [bound.score(index, {"s": VECTORS}), bound.score(index, {"s": per_row}), filled.score(index)]
     for one, other in zip(found, want, strict=True):
         assert one.shape == other.shape
@@ -252,15 +254,15 @@ def test_many_rows_are_scored_in_portions_that_change_nothing(monkeypatch: pytes
 
 
 def test_a_pass_is_bounded_in_new_and_in_kept_positions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bound_module, "TOKENS", 12)
-    monkeypatch.setattr(bound_module, "KEPT", 30)
+    monkeypatch.setattr(passes, "TOKENS", 12)
+    monkeypatch.setattr(passes, "KEPT", 30)
 
     class Row:
         def __init__(self, new: int, past: int) -> None:
             self.codes, self.past = (0,) * new, past
 
     rows = [Row(3, 0), Row(3, 0), Row(4, 0), Row(4, 0), Row(20, 0), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 50)]
-    found = bound_module.batches(rows)  # type: ignore[arg-type]
+    found = passes.batches(rows)  # type: ignore[arg-type]
     assert found == [[5, 6, 7], [8], [9], [0, 1, 2], [3], [4]]
 
 

@@ -11,8 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pegbox.backbone.bound import sum_ways
-from pegbox.backbone.trie import Fork, answer_trie
+from pegbox.backbone.trie import Fork, answer_trie, sum_ways
 from pegbox.errors import PromptError
 
 END = 0

@@ -1,5 +1,7 @@
 """Word search on toy tasks with a tiny model."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from pegbox.task.calibration import Method
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.search import Search
-from pegbox.tune.trail import Event, Trail
+from pegbox.tune.trail import Trail
 
 START = parse(r"Sort it.\nText: {text}\nLabel:[answer]")
 TASK = Classification(("p", "q"))
@@ -81,23 +83,9 @@ def test_the_start_is_kept_when_labels_are_noise(backbone: HuggingFaceBackbone) 
     assert fooled <= 2
 
 
-class KilledError(Exception):
-    """What a listener raises where a kill would come."""
-
-
-def killed_after(folder: Path, events: int) -> Trail:
-    seen = 0
-
-    def listen(event: Event) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > events:
-            raise KilledError
-
-    return Trail(folder, listen)
-
-
-def test_a_killed_search_ends_as_an_uninterrupted_one(tmp_path: Path, backbone: HuggingFaceBackbone) -> None:
+def test_a_killed_search_ends_as_an_uninterrupted_one(
+    tmp_path: Path, backbone: HuggingFaceBackbone, killed_after: Callable[[Path, int], AbstractContextManager[Trail]]
+) -> None:
     whole = Trail(tmp_path / "whole")
     backbone.forget()
     expected = search(backbone, whole)
@@ -105,8 +93,8 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(tmp_path: Path, backbone: 
     for events in (1, 4, len(whole.events) - 2):
         folder = tmp_path / f"killed after {events}"
         backbone.forget()
-        with pytest.raises(KilledError):
-            search(backbone, killed_after(folder, events))
+        with killed_after(folder, events) as trail:
+            search(backbone, trail)
         backbone.forget()
         again = Trail(folder)
         assert search(backbone, again) == expected

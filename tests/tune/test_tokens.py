@@ -1,6 +1,7 @@
 """Gradient-guided word swaps on a toy task with a tiny model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from pegbox.tune.swap_loss import Loss
 from pegbox.tune.swapping import Swapping
 from pegbox.tune.swaps import State
 from pegbox.tune.tokens import Tokens
-from pegbox.tune.trail import Event, Trail
+from pegbox.tune.trail import Trail
 
 START = parse(r"Sort it.\nText: {text}\nLabel:[answer]")
 TASK = Classification(("p", "q"))
@@ -118,28 +119,14 @@ def test_a_prompt_without_a_slot_is_kept_when_no_words_help(
     assert not swap(backbone, Trail(), prompt=asked_for).open_slots
 
 
-class KilledError(Exception):
-    """What a listener raises where a kill would come."""
-
-
-def killed_after(folder: Path, events: int) -> Trail:
-    seen = 0
-
-    def listen(event: Event) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > events:
-            raise KilledError
-
-    return Trail(folder, listen)
-
-
-def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path: Path, backbone: HuggingFaceBackbone) -> None:
+def test_a_killed_run_ends_as_an_uninterrupted_one(
+    tmp_path: Path, backbone: HuggingFaceBackbone, killed_after: Callable[[Path, int], AbstractContextManager[Trail]]
+) -> None:
     whole = Trail(tmp_path / "whole")
     expected = swap(backbone, whole)
     for events in (1, 5, len(whole.events) - 1):
-        with pytest.raises(KilledError):
-            swap(backbone, killed_after(tmp_path / str(events), events))
+        with killed_after(tmp_path / str(events), events) as trail:
+            swap(backbone, trail)
         backbone.forget()
         again = Trail(tmp_path / str(events))
         assert swap(backbone, again) == expected

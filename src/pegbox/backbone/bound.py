@@ -16,19 +16,14 @@ from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.live import Variants, code, variants
+from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Choices, Live, Targets
-from pegbox.backbone.trie import AnswerTrie, answer_trie
+from pegbox.backbone.trie import AnswerTrie, answer_trie, sum_ways
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
 from pegbox.prompt import Prompt, SoftSlot
 
-TOKENS = 4096
-"""New positions in one pass when no gradient is asked for."""
-SLACK = 48
-"""Positions of padding in a pass that cost no more than another pass; beside these, an eighth of the real ones is borne."""
-KEPT = 16384
-"""Positions looked back on in one pass when no gradient is asked for: their keys and values are copied side by side."""
 PORTION = 128
 """Rows whose keys and values are held at a time when no gradient is asked for."""
 PACKED = 512
@@ -64,6 +59,7 @@ class HuggingFaceBound:
         self.numbers = {name: number for number, name in enumerate(prompt.slots)}
         self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._fronts: dict[int, Front] = {}
+        self._commons: dict[tuple[object, ...], int] = {}
         self.trie: AnswerTrie | None = None
         self._over_vocabulary = isinstance(answers, Choices) and answers.over == "vocabulary"
         self.targets: list[Ids] | None = None
@@ -157,7 +153,7 @@ class HuggingFaceBound:
         if any(not run for runs in now.words.values() for run in runs):
             first = 0  # a slot without words could leave no position to read the answer from
         plan = _Plan(asked, first, first == whole, self._front(first, first == whole), [], [])
-        plan.commons.extend(self._commons(plan, now))
+        plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
 
@@ -187,8 +183,7 @@ class HuggingFaceBound:
             return [(shared, 0)] * now.count
         stems: list[tuple[Head, int]] = []
         for variant in range(now.count):
-            tails = [self._tail(plan, row, now, variant) for row in range(len(self._layouts))]
-            common = common_start(tails)[: min(map(len, tails)) - 1]
+            common = self._common(plan, now, variant)
             if not common:
                 stems.append((shared, 0))
                 continue
@@ -196,21 +191,32 @@ class HuggingFaceBound:
             stems.append(((*shared, *self._engine.extend([shared], embeds, [len(common)])), len(common)))
         return stems
 
-    def _commons(self, plan: _Plan, now: Variants) -> list[Ids]:
-        """For each variant the codes that begin the tails of all rows asked about, where a gradient is asked for and these rows
-        are few and short enough to be run as branches of one sequence; else nothing."""
+    def _common(self, plan: _Plan, now: Variants, variant: int) -> Ids:
+        """The codes that begin the tails of all bound rows, short of the last one.
+
+        Rows differ in their fields alone, so how many there are depends on how long the words in the slots are, not on which.
+        """
+        key = (plan.first, *(len(now.words[name][variant]) for name in sorted(now.words)))
+        if key not in self._commons:
+            tails = [self._tail(plan, row, now, variant) for row in range(len(self._layouts))]
+            self._commons[key] = len(common_start(tails)[: min(map(len, tails)) - 1])
+        return self._tail(plan, 0, now, variant)[: self._commons[key]]
+
+    def _branching(self, plan: _Plan, now: Variants) -> list[Ids]:
+        """What each variant's rows have in common, where a gradient is asked for and they are few and short enough to be run as
+        branches of one sequence; else nothing."""
         if not (torch.is_grad_enabled() and now.needs_gradient) or now.per_row or plan.whole or plan.front.blocks:
             return []
-        tails = [[self._tail(plan, row, now, variant) for row in plan.asked] for variant in range(now.count)]
-        commons = [common_start(some)[: min(map(len, some)) - 1] for some in tails]
-        trunks = self.trie.trunks() if self.trie is not None else ((),)
+        commons = [self._common(plan, now, variant) for variant in range(now.count)]
+        widths = {tuple(len(self._tail(plan, row, now, variant)) for row in plan.asked) for variant in range(now.count)}
+        if len(widths) > 1 or len({len(common) for common in commons}) > 1:
+            return []
+        trunks, skip = (((),) if self.trie is None else self.trie.trunks()), len(commons[0])
         own = sum(len(self.targets[row]) - 1 for row in plan.asked) if self.targets else len(plan.asked) * sum(map(len, trunks))
-        size = len(commons[0]) + own + len(trunks) * sum(len(tail) - len(commons[0]) for tail in tails[0])
-        alike = all([*map(len, some)] == [*map(len, tails[0])] for some in tails[1:])
-        alike = alike and len({len(common) for common in commons}) == 1
-        return commons if alike and size <= PACKED and self._engine.packs else []
+        size = skip + own + len(trunks) * sum(width - skip for width in widths.pop())
+        return commons if size <= PACKED and self._engine.packs else []
 
-    def _rows(self, plan: _Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[_Row]:
+    def _rows(self, plan: _Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[Row]:
         """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
         owns = [()] * len(some) if plan.whole else self._frozen.own(plan.front, [plan.asked[at] for at in some])
         rows = []
@@ -220,11 +226,11 @@ class HuggingFaceBound:
                 tail = self._tail(plan, row, now, variant)[skip:]
                 for trunk in trunks:
                     path = self.targets[row][:-1] if self.targets else trunk
-                    rows.append(_Row((*head, *own), tail + path, len(tail), variant, at))
+                    rows.append(Row((*head, *own), tail + path, len(tail), variant, at))
                     self._check_room(rows[-1], row, skip if plan.commons else 0)
         return rows
 
-    def _check_room(self, made: _Row, row: int, common: int) -> None:
+    def _check_room(self, made: Row, row: int, common: int) -> None:
         taken = made.past + common + len(made.codes)
         if taken > self._engine.context:
             raise PromptError(
@@ -258,7 +264,7 @@ class HuggingFaceBound:
             raise PromptError(f"slot {name!r} is open", "every slot filled or live", f"tune the prompt, or fill {name!r} first")
         return (code(self.numbers[name], position) for position in range(length))
 
-    def _hidden(self, rows: Sequence[_Row], now: Variants, commons: Sequence[Ids] = ()) -> list[torch.Tensor]:
+    def _hidden(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids] = ()) -> list[torch.Tensor]:
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
         if commons:
             return self._branches(rows, now, commons)
@@ -269,12 +275,12 @@ class HuggingFaceBound:
             found.update(zip(batch, self._pass([rows[at] for at in batch], now), strict=True))
         return [found[at] for at in range(len(rows))]
 
-    def _pass(self, rows: Sequence[_Row], now: Variants) -> list[torch.Tensor]:
+    def _pass(self, rows: Sequence[Row], now: Variants) -> list[torch.Tensor]:
         embeds = now.embeds([row.codes for row in rows], [row.variant for row in rows], [row.at for row in rows])
         hidden = self._engine.hidden([row.head for row in rows], embeds, [len(row.codes) for row in rows])
         return [states[row.read - 1 : len(row.codes)] for states, row in zip(hidden, rows, strict=True)]
 
-    def _branches(self, rows: Sequence[_Row], now: Variants, commons: Sequence[Ids]) -> list[torch.Tensor]:
+    def _branches(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids]) -> list[torch.Tensor]:
         """The same, with all rows of a variant as branches of one sequence."""
         count = len(rows) // now.count
         of = [rows[at : at + count] for at in range(0, len(rows), count)]  # the rows of each variant
@@ -304,7 +310,7 @@ class HuggingFaceBound:
             ways.append(found.view(now.count, len(some), -1))
         return torch.stack([sum_ways(ways, turns) for turns in self.trie.turns], dim=-1)
 
-    def _sum_targets(self, rows: Sequence[_Row], plan: _Plan, now: Variants) -> torch.Tensor:
+    def _sum_targets(self, rows: Sequence[Row], plan: _Plan, now: Variants) -> torch.Tensor:
         """Sums the targets' tokens' log-probabilities. Shape: [K, rows, 1]."""
         assert self.targets is not None
         sums = []
@@ -327,38 +333,3 @@ class _Plan:
     front: Front
     commons: list[Ids]
     stems: list[tuple[Head, int]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """One row of a pass: what it looks back on, its new codes, how many of them come before the answer, and whose it is."""
-
-    head: Head
-    codes: Ids
-    read: int
-    variant: int
-    at: int
-
-    @property
-    def past(self) -> int:
-        return sum(run.length for run in self.head)
-
-
-def batches(rows: Sequence[_Row]) -> list[list[int]]:
-    """Positions of rows of near length, together at most TOKENS new and KEPT earlier positions, of which few are padding."""
-    found: list[list[int]] = [[]]
-    most = real = 0
-    for at in sorted(range(len(rows)), key=lambda at: (len(rows[at].codes), rows[at].past)):
-        width = len(rows[at].codes)
-        most, real, count = max(most, rows[at].past), real + width, len(found[-1]) + 1
-        if found[-1] and (count * width > TOKENS or count * most > KEPT or count * width - real > SLACK + real // 8):
-            found.append([])
-            most, real = rows[at].past, width
-        found[-1].append(at)
-    return found
-
-
-def sum_ways(ways: Sequence[torch.Tensor], turns: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """The log-probability of one answer: the sum over the forks on its way."""
-    parts = [ways[fork][..., token] for fork, token in turns]
-    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the field's name for it
@@ -88,20 +88,9 @@ class Engine:
         places = torch.tensor([*range(stem), *(stem + at for length in lengths for at in range(length))], device=self.device)
         seen = ((branch == -1) | (branch == branch[:, None])) & torch.ones_like(branch.outer(branch), dtype=torch.bool).tril()
         mask = torch.cat([seen.new_ones(width, past), seen], dim=1)[None, None]
-        moving = any(run.keys.requires_grad for run in head)
-        with attention.frozen_past(0 if moving else past):
-            found = self.body(
-                inputs_embeds=embeds.to(self.dtype),
-                attention_mask=mask.expand(count, -1, -1, -1),
-                position_ids=(past + places).expand(count, -1),
-                past_key_values=DynamicCache(_stack([head] * count, past)) if past else None,
-                use_cache=bool(past),
-                return_dict=True,
-            ).last_hidden_state
-        self.spent.forward += count * width
-        if found.requires_grad:
-            self.spent.backward += count * width
-        return cast(torch.Tensor, found)
+        cache = DynamicCache(_stack([head] * count, past)) if past else None
+        positions = (past + places).expand(count, -1)
+        return self._through([head], embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
 
     @functools.cached_property
     def packs(self) -> bool:
@@ -150,17 +139,29 @@ class Engine:
         if padded:
             kept = torch.arange(before, device=self.device)[None] >= before - starts
             mask = torch.cat([kept, steps < sizes], dim=1).long()
+        return self._through(heads, embeds, mask, starts + torch.minimum(steps, sizes - 1), cache, before, sum(lengths))
+
+    def _through(
+        self,
+        heads: Sequence[Head],
+        embeds: torch.Tensor,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor,
+        cache: DynamicCache | None,
+        past: int,
+        count: int,
+    ) -> tuple[torch.Tensor, Any]:
+        """Last hidden states and what is kept, of `count` positions that look back on up to `past` earlier ones."""
         moving = any(run.keys.requires_grad for head in heads for run in head)
-        with attention.frozen_past(0 if moving else before):
+        with attention.frozen_past(0 if moving else past):
             found = self.body(
                 inputs_embeds=embeds.to(self.dtype),
                 attention_mask=mask,
-                position_ids=starts + torch.minimum(steps, sizes - 1),
+                position_ids=positions,
                 past_key_values=cache,
                 use_cache=cache is not None,
                 return_dict=True,
             )
-        count = sum(lengths)
         self.spent.forward += count
         if found.last_hidden_state.requires_grad:
             self.spent.backward += count

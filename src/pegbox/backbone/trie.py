@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from pegbox.errors import PromptError
 
 Path = tuple[int, ...]
@@ -87,3 +89,9 @@ def answer_trie(sequences: Sequence[Path], end: int, words: Sequence[str]) -> An
         for sequence in closed
     ]
     return AnswerTrie(tuple(forks), tuple(turns))
+
+
+def sum_ways(ways: Sequence[torch.Tensor], turns: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """The log-probability of one answer: the sum over the forks on its way."""
+    parts = [ways[fork][..., token] for fork, token in turns]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)

@@ -16,16 +16,16 @@ from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
+from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.dev_score import DevScore, dev_score, remembered
 from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.standing import Parameters, Standing
 from pegbox.tune.trail import Trail
+from pegbox.tune.written import or_written
 
 Vectors = dict[str, torch.Tensor]
 """What the slots hold, by slot name. Shape: [K, P, H]."""
 
-_BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _DEAD = 1e-4  # nats: a prompt that moves no dev row's scores by more does nothing
 _ASTRAY = 1.5  # a dev loss of so many times the start's, and that of guessing, is said to have diverged
 _FEW = 20  # steps
@@ -90,7 +90,9 @@ class Descent:
             self._judge(standing, course)
             standing.save(self.trail, meter.tokens)
         self._say_end(standing, why)
-        return self._better(self.prompt.fill(**standing.best), train, dev, meter)
+        tuned = self.prompt.fill(**standing.best)
+        prior = list(self.task.prior(train))
+        return or_written(tuned, self.written, self.task, self.backbone, dev, prior, meter, self.trail)
 
     def _over(self, standing: Standing, course: _Course) -> str | None:
         """None where the descent goes on, else what is to be said of its end.
@@ -178,7 +180,7 @@ class Descent:
         for name, values in standing.parameters.items():
             over = (-1, *[1] * (values.ndim - 1))
             clipped = torch.nan_to_num(gradient[name]) * scale.view(over)
-            change = _adam(standing.first[name], standing.second[name], clipped, standing.step)
+            change = adam_direction(standing.first[name], standing.second[name], clipped, standing.step)
             standing.parameters[name] = values - rates.view(over) * (change + self.schedule.weight_decay * values)
         for variant, loss in zip(standing.variants, losses.tolist(), strict=True):
             shown = loss if math.isfinite(loss) else None
@@ -189,7 +191,7 @@ class Descent:
             self._drop(standing, [at for at, ok in enumerate(sound.tolist()) if ok], "its loss is no longer a number")
 
     def _learning_rate(self, variant: int) -> float:
-        return self.schedule.learning_rates[variant % len(self.schedule.learning_rates)]
+        return self.schedule.learning_rates[variant]
 
     def _thin(self, standing: Standing, course: _Course) -> None:
         """Drops the variants that the schedule no longer affords, those with the highest dev loss first."""
@@ -254,22 +256,6 @@ class Descent:
         if not self.written.open_slots:
             return self.written
         return self.prompt.fill(**{name: vectors[0].detach().cpu().numpy() for name, vectors in self.make(self.start).items()})
-
-    def _better(self, tuned: Prompt, train: Rows, dev: Rows, meter: Meter) -> Prompt:
-        """The tuned prompt, unless the written one fits the dev rows better: a slot's start may be worse than no slot."""
-        if self.written.open_slots or self.written == tuned:
-            return tuned
-        prior = list(self.task.prior(train))
-
-        def fit(key: str, prompt: Prompt) -> DevScore:
-            return remembered(key, lambda: dev_score(prompt, self.task, self.backbone, dev, prior), meter, self.trail)
-
-        before, after = fit("written", self.written), fit("tuned", tuned)
-        if after.fit >= before.fit:
-            return tuned
-        told = f"calibrated dev loss {-after.fit:.3f} with the vectors, {-before.fit:.3f} without, on {len(dev)} rows"
-        self.trail.write("note", text=f"the vectors do not beat the prompt without them, which is kept ({told})")
-        return self.written
 
     # --- what is said -----------------------------------------------------------------------------------------------
 
@@ -337,21 +323,9 @@ def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
     return found
 
 
-def root_mean_square(vectors: torch.Tensor) -> float:
-    """The size of a typical number in an embedding matrix. Shape: [V, H]."""
-    return float(vectors.square().mean().sqrt())
-
-
 def _drawn(count: int, *key: int) -> list[int]:
     """The numbers below `count` in an order that the key gives."""
     return [int(at) for at in np.random.default_rng(key).permutation(count)]
-
-
-def _adam(first: torch.Tensor, second: torch.Tensor, gradient: torch.Tensor, step: int) -> torch.Tensor:
-    """Adam's direction; the two moments are updated in place."""
-    first.mul_(_BETAS[0]).add_(gradient, alpha=1 - _BETAS[0])
-    second.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-    return (first / (1 - _BETAS[0] ** step)) / ((second / (1 - _BETAS[1] ** step)).sqrt() + _EPSILON)
 
 
 def _mean_losses(scores: NDArray[np.float32], gold: NDArray[np.int64]) -> list[float]:

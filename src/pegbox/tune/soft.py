@@ -11,11 +11,11 @@ from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
-from pegbox.tune.descent import Descent, Vectors, root_mean_square
+from pegbox.tune.descent import Descent, Vectors
 from pegbox.tune.place import Place, check_slot, with_soft_slots
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.standing import Parameters
-from pegbox.tune.start import start_vectors
+from pegbox.tune.start import root_mean_square, start_vectors
 from pegbox.tune.trail import Trail
 
 

@@ -34,3 +34,8 @@ def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count:
     words = [words[0] for words in task.words_in(prompt).values()]
     ids = backbone.encode(f"Classify the text as {', '.join(words)}.")
     return list((ids * count)[:count])
+
+
+def root_mean_square(vectors: torch.Tensor) -> float:
+    """The size of a typical number in an embedding matrix. Shape: [V, H]."""
+    return float(vectors.square().mean().sqrt())
