@@ -143,6 +143,10 @@ def test_the_dev_score_is_calibrated_as_the_task_says(backbone: HuggingFaceBackb
     scores = given["task"].bind(prompt, backbone, dev).log_probabilities()[0]
     by_hand = fit_calibration("batch", scores, prior).apply(scores)
     assert dev_score(prompt, given["task"], backbone, dev, prior) == score_of(by_hand, given["task"].gold(dev))
+    told = Classification(("bad", "good", "odd"), calibration="contextual")
+    fitted = told.calibrate(prompt, backbone, dev, prior)  # the training rows' shares, not those of the dev rows
+    assert dev_score(prompt, told, backbone, dev, prior) == score_of(fitted.apply(scores), told.gold(dev))
+    assert fitted.offsets != told.calibrate(prompt, backbone, dev).offsets
     plain = Classification(("bad", "good", "odd"), calibration="none")
     uncalibrated = dev_score(prompt, plain, backbone, dev, prior)
     assert uncalibrated.fit == pytest.approx(score_of(scores, given["task"].gold(dev)).fit, abs=1e-5)

@@ -119,6 +119,13 @@ def test_the_budget_is_kept(backbone: HuggingFaceBackbone, tokens: int) -> None:
     assert spent <= tokens + 2 * block
 
 
+def test_the_share_that_was_spent_is_kept_for_what_follows(tmp_path: Path, backbone: HuggingFaceBackbone) -> None:
+    trail, before = Trail(tmp_path), backbone.spent.forward
+    search(backbone, trail, tokens=200_000)
+    assert trail.kept("used")["share"] == pytest.approx((backbone.spent.forward - before) / 200_000)
+    assert trail.kept("used")["share"] < 0.9  # it had found nothing better for some rounds
+
+
 def test_a_budget_for_nothing_keeps_the_start_and_says_so(backbone: HuggingFaceBackbone) -> None:
     trail = Trail()
     assert search(backbone, trail, tokens=300) == START
@@ -143,7 +150,7 @@ def test_looked_up_scores_are_those_of_the_finished_prompt(backbone: HuggingFace
     if calibration != "batch":  # which the gate fits on dev rows
         rows = toy(80, 1000)
         order = np.random.default_rng([int(np.random.default_rng(0).integers(2**31)), 1]).permutation(80)
-        fitted = task.calibrate(found, backbone, rows)
+        fitted = task.calibrate(found, backbone, rows, list(task.prior(toy(160, 0))))
         logs = fitted.apply(task.bind(found, backbone, rows).log_probabilities()[0])
         assert dev["loss"] == pytest.approx(-logs[np.arange(80), task.gold(rows)].mean(), abs=1e-4)
         assert len(order) == dev["rows"]

@@ -31,10 +31,13 @@ class Spy:
 
     word: str
     seen: list[Any] = field(default_factory=list)
+    used: float | None = None
 
     def tune(self, prompt: Prompt, *given: Any, budget: Budget, rng: np.random.Generator, trail: Trail) -> Prompt:
         self.seen.append((prompt, *given, budget, rng.random()))
         trail.write("candidate", score=1.0)
+        if self.used is not None:
+            trail.keep("used", {"share": self.used})
         return Prompt.of(Text(self.word), *prompt)
 
 
@@ -70,6 +73,12 @@ def test_the_second_goes_on_from_what_the_first_found(tiny_backbone: HuggingFace
         ("stage", "second", None),
         ("candidate", None, "second"),
     ]
+
+
+def test_what_the_first_leaves_is_the_seconds(tiny_backbone: HuggingFaceBackbone, moods: Any) -> None:
+    first, second = Spy("A", used=0.5), Spy("B")
+    run(Then(first, second, share=0.4), tiny_backbone, moods)
+    assert [spy.seen[0][5] for spy in (first, second)] == [Budget(tokens=4000), Budget(tokens=8000)]
 
 
 def test_something_may_be_done_in_between(tiny_backbone: HuggingFaceBackbone, moods: Any) -> None:

@@ -85,13 +85,17 @@ class Classification:
         """
         return BoundClassification(self, prompt, backbone, rows, loss)
 
-    def calibrate(self, prompt: Prompt, backbone: Backbone, train: Rows) -> Calibration:
-        """Fits the calibration on training rows; the test rows play no part."""
+    def calibrate(self, prompt: Prompt, backbone: Backbone, train: Rows, prior: Sequence[float] | None = None) -> Calibration:
+        """Fits the calibration on training rows; the test rows play no part.
+
+        Settings:
+            prior: the labels' shares, where `train` is only some of the training rows.
+        """
         if self.calibration == "none":
             return Calibration()
         rows = _some(train) if self.calibration == "batch" else self._content_free(prompt)
         scores = self.bind(prompt, backbone, rows).log_probabilities()
-        return fit_calibration(self.calibration, scores[0], list(self.prior(train)))
+        return fit_calibration(self.calibration, scores[0], list(self.prior(train) if prior is None else prior))
 
     def _content_free(self, prompt: Prompt) -> Rows:
         """Texts that say nothing. Where the text itself is scored, it cannot be nothing at all."""

@@ -124,6 +124,10 @@ class Meter:
         assert self.budget.seconds is not None
         return self.seconds / self.budget.seconds
 
+    def close(self) -> None:
+        """Writes the share that was spent into the trail, so that a stage to follow may have the rest."""
+        self._trail.keep("used", {"share": min(1.0, self.used)})
+
     @property
     def exhausted(self) -> bool:
         return self.used >= 1.0

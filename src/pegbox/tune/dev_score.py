@@ -51,7 +51,7 @@ def dev_score(prompt: Prompt, task: Classification, backbone: Backbone, rows: Ro
     if task.calibration == "batch":
         calibration = fit_calibration("batch", scores, prior)
     else:
-        calibration = task.calibrate(prompt, backbone, rows)
+        calibration = task.calibrate(prompt, backbone, rows, prior)
     return score_of(calibration.apply(scores), task.gold(rows))
 
 

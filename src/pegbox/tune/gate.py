@@ -78,5 +78,5 @@ class Gate:
 
         logs = self.memo.ask(f"{prompt.digest()[:24]} dev", read)
         if self.task.calibration == "contextual":
-            return self.task.calibrate(prompt, self.backbone, self.rows).apply(logs)
+            return self.task.calibrate(prompt, self.backbone, self.rows, list(self.prior)).apply(logs)
         return fit_calibration(self.task.calibration, logs, list(self.prior)).apply(logs)

@@ -127,6 +127,7 @@ class Search:
         elif not gate.passes(judge.start, found):
             found = judge.start
         trail.write("best", prompt_digest=found.digest())
+        memo.meter.close()
         return found
 
     def _judge(self, prompt: Prompt, task: Classification, backbone: Backbone, train: Rows, memo: Memo, seed: int) -> Judge:

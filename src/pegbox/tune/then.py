@@ -24,7 +24,7 @@ class Then:
     Settings:
         first: for example a search for words.
         second: for example soft slots around the words that were found.
-        share: the first method's share of the budget.
+        share: the first method's share of the budget; what it leaves of this is the second's.
         between: what is done to the prompt in between, if anything.
     """
 
@@ -52,11 +52,11 @@ class Then:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         chances = [np.random.default_rng(int(rng.integers(2**31))) for _ in range(2)]
         trail.write("stage", name="first", method=type(self.first).__name__)
-        found = self.first.tune(
-            prompt, task, backbone, train, dev, budget=budget.share(self.share), rng=chances[0], trail=trail.stage("first")
-        )
+        stage, share = trail.stage("first"), budget.share(self.share)
+        found = self.first.tune(prompt, task, backbone, train, dev, budget=share, rng=chances[0], trail=stage)
+        used = (stage.kept("used") or {"share": 1.0})["share"]
         backbone.forget()  # a second try, which reads the first method's answers from its trail, has nothing kept either
         start = found if self.between is None else self.between(found, backbone)
         trail.write("stage", name="second", method=type(self.second).__name__)
-        rest = budget.share(1 - self.share)
+        rest = budget.share(1 - self.share * used)
         return self.second.tune(start, task, backbone, train, dev, budget=rest, rng=chances[1], trail=trail.stage("second"))
