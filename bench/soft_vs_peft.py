@@ -2,12 +2,12 @@
 
     .venv/bin/python bench/soft_vs_peft.py [--steps 100] [--seeds 3] [--out bench/soft_vs_peft.json]
 
-Question types (sample:questions), 1,000 training rows of which 200 choose, all other rows as test. Both get 20 vectors that
-start from text, AdamW with warm-up and cosine decay, and three learning rates tried on seed 0 for a third of the steps; the
-one with the best dev loss is then used for all seeds. PEFT puts its vectors first and is trained as its
-documentation shows (the loss on the answer's tokens over the whole vocabulary, right padding); it is scored on the label words,
-which is kinder to it than generating. pegbox is run with its defaults but for the number of vectors, steps, batch and rates: so
-it also has the written instruction behind its vectors, batch calibration, and other looks at dev (128 rows, five times).
+Question types (sample:questions), 1,000 training rows of which 200 choose, all other rows as test. Both start as the words of
+the written prompt before the text and keep the rest of it, so both have the same number of vectors in the same place; AdamW
+with warm-up and cosine decay, and three learning rates tried on seed 0 for a third of the steps; the one with the best dev loss
+is then used for all seeds. PEFT is trained as its documentation shows (the loss on the answer's tokens over the whole
+vocabulary, right padding); it is scored on the label words, which is kinder to it than generating. pegbox is run with its
+defaults but for steps, batch and rates: so it also has batch calibration and other looks at dev (128 rows, five times).
 Zero-shot and tf-idf come along, on the same rows. Figures are accuracy on the test rows; steps, not seconds, are equal.
 """
 
@@ -27,13 +27,13 @@ from pegbox.api import open_backbone, task_and_prompt
 from pegbox.backbone.source import materialise, resolve
 from pegbox.data import dev_split, split
 from pegbox.data.samples import load_sample
+from pegbox.prompt import Text
 from pegbox.recipe.run import Job, run
 from pegbox.tune.budget import Budget
 from pegbox.tune.descent import batch_rows
 from pegbox.tune.trail import Trail
 
-VECTORS, BATCH = 20, 16
-SOFT = {"soft": {"length": VECTORS}}
+BATCH = 16
 UNLIMITED = Budget(tokens=10**12)
 OURS, THEIRS = (0.04, 0.08, 0.16), (3e-3, 1e-2, 3e-2)  # ours are in units of the embeddings' size (0.13), theirs are raw
 
@@ -64,16 +64,20 @@ def theirs(seed: int, steps: int, rate: float, backbone: Any, tested: int | None
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     train, dev, test = parts(seed, tested)
-    task, _ = task_and_prompt(train, None, None, "batch", False)
+    task, prompt = task_and_prompt(train, None, None, "batch", False)
+    before, _, after, *_ = prompt
+    assert isinstance(before, Text)
+    assert isinstance(after, Text)
+    layout = " {}" + after.text.rstrip()
     folder = str(materialise(resolve("smollm2")))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = {label: " " + some[0] for label, some in task.words.items()}
-    instruction = f"Classify the text as {', '.join(word.strip() for word in words.values())}."
+    vectors = len(tokenizer(before.text.rstrip())["input_ids"])
     config = PromptTuningConfig(
         task_type=TaskType.CAUSAL_LM,
         prompt_tuning_init=PromptTuningInit.TEXT,
-        prompt_tuning_init_text=instruction,
-        num_virtual_tokens=VECTORS,
+        prompt_tuning_init_text=before.text.rstrip(),
+        num_virtual_tokens=vectors,
         tokenizer_name_or_path=folder,
     )
     torch.manual_seed(seed)
@@ -89,14 +93,15 @@ def theirs(seed: int, steps: int, rate: float, backbone: Any, tested: int | None
     best, kept = math.inf, trained[0].detach().clone()
     for step in range(steps):
         rows = train.take(batch_rows(step, BATCH, len(train), seed))
-        loss = model(**padded(tokenizer, [(t, words[a]) for t, a in zip(rows.column(), rows.answers(), strict=True)])).loss
+        pairs = [(text, words[answer]) for text, answer in zip(rows.column(), rows.answers(), strict=True)]
+        loss = model(**padded(tokenizer, layout, pairs)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
         if (step + 1) % max(1, steps // 3) == 0 or step + 1 == steps:
-            found = float(-label_scores(model, tokenizer, dev, words)[np.arange(len(dev)), task.gold(dev)].mean())
+            found = float(-label_scores(model, tokenizer, layout, dev, words)[np.arange(len(dev)), task.gold(dev)].mean())
             if found < best:
                 best, kept = found, trained[0].detach().clone()
     took = time.monotonic() - began
@@ -104,13 +109,13 @@ def theirs(seed: int, steps: int, rate: float, backbone: Any, tested: int | None
     if score_test:
         with torch.no_grad():
             trained[0].copy_(kept)
-        result["accuracy"] = float((label_scores(model, tokenizer, test, words).argmax(1) == task.gold(test)).mean())
+        result["accuracy"] = float((label_scores(model, tokenizer, layout, test, words).argmax(1) == task.gold(test)).mean())
     return result
 
 
-def padded(tokenizer: Any, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+def padded(tokenizer: Any, layout: str, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
     """A right-padded batch; only the answers' tokens are learned."""
-    prompts = [tokenizer(f"Text: {text}\nLabel:")["input_ids"] for text, _ in pairs]
+    prompts = [tokenizer(layout.format(text))["input_ids"] for text, _ in pairs]
     answers = [tokenizer(answer)["input_ids"] for _, answer in pairs]
     width = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
     ids = torch.full((len(pairs), width), tokenizer.eos_token_id)
@@ -123,7 +128,7 @@ def padded(tokenizer: Any, pairs: list[tuple[str, str]]) -> dict[str, torch.Tens
 
 
 @torch.no_grad()
-def label_scores(model: Any, tokenizer: Any, rows: Any, words: dict[str, str]) -> np.ndarray:
+def label_scores(model: Any, tokenizer: Any, layout: str, rows: Any, words: dict[str, str]) -> np.ndarray:
     """Log-probabilities of the label words' first tokens, which all differ here. Shape: [B, C]."""
     first = [tokenizer(word)["input_ids"][0] for word in words.values()]
     assert len(set(first)) == len(first)
@@ -132,9 +137,9 @@ def label_scores(model: Any, tokenizer: Any, rows: Any, words: dict[str, str]) -
     found = np.zeros((len(texts), len(first)), dtype=np.float32)
     for start in range(0, len(order), 32):
         at = order[start : start + 32]
-        batch = padded(tokenizer, [(texts[n], "") for n in at])
+        batch = padded(tokenizer, layout, [(texts[n], "") for n in at])
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        last = VECTORS + batch["attention_mask"].sum(1) - 1
+        last = model.peft_config["default"].num_virtual_tokens + batch["attention_mask"].sum(1) - 1
         chosen = logits[torch.arange(len(at)), last][:, first].float().log_softmax(-1)
         found[at] = chosen.numpy()
     return found
@@ -161,14 +166,12 @@ class Bench:
 
     def soft(self) -> None:
         """The sweep with a third of the steps, then every seed with the rate that did best."""
-        for method, settings in SOFT.items():
-            fixed = {**settings, "schedule.batch": BATCH}
-            short = {**fixed, "schedule.steps": self.steps // 3, "schedule.learning_rates": OURS}
-            swept = self.keep(ours(self.backbone, method, 0, self.tested, short, UNLIMITED) | {"sweep": True})
-            rate = OURS[swept["best"]["variant"]]
-            whole = {**fixed, "schedule.steps": self.steps, "schedule.learning_rates": (rate,)}
-            for seed in self.seeds:
-                self.keep(ours(self.backbone, method, seed, self.tested, whole, UNLIMITED) | {"rate": rate})
+        short = {"schedule.batch": BATCH, "schedule.steps": self.steps // 3, "schedule.learning_rates": OURS}
+        swept = self.keep(ours(self.backbone, "soft", 0, self.tested, short, UNLIMITED) | {"sweep": True})
+        rate = OURS[swept["best"]["variant"]]
+        whole = {"schedule.batch": BATCH, "schedule.steps": self.steps, "schedule.learning_rates": (rate,)}
+        for seed in self.seeds:
+            self.keep(ours(self.backbone, "soft", seed, self.tested, whole, UNLIMITED) | {"rate": rate})
 
     def hybrid(self, budget: str) -> None:
         for seed in self.seeds:

@@ -11,8 +11,8 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Choices
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
-from pegbox.prompt import Prompt, format, parse
-from pegbox.tune.place import check_slot, with_soft_slots, words_to_slot
+from pegbox.prompt import Field, Prompt, SoftSlot, Text, format, parse
+from pegbox.tune.place import MOST_WORDS, check_slot, soft_slots, with_soft_slots, words_to_slot
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,46 @@ def test_a_prompt_without_words_has_nothing_to_turn(tiny_backbone: HuggingFaceBa
 def test_a_prompt_without_words_before_its_text_stays_as_it_is(tiny_backbone: HuggingFaceBackbone) -> None:
     prompt = parse(r"{text}\nMood: [answer]")
     assert words_to_slot(prompt, tiny_backbone) == prompt
+
+
+def test_many_words_give_their_first_whole_lines_and_score_as_before(tiny_backbone: HuggingFaceBackbone) -> None:
+    lines = [f"Line {number} of many words.\n" for number in range(8)]
+    assert MOST_WORDS / 8 < len(tiny_backbone.encode(lines[0])) < MOST_WORDS / 2  # so that some lines are vectors, some words
+    prompt = Prompt.of(Text("".join(lines) + "Day: "), Field("text"), *parse(r"\nMood: [answer]"))
+    turned = words_to_slot(prompt, tiny_backbone)
+    slot, rest, *_ = turned
+    assert isinstance(slot, SoftSlot)
+    assert isinstance(rest, Text)
+    taken = "".join(lines) + "Day: "
+    taken = taken[: -len(rest.text)]
+    assert slot.length == len(tiny_backbone.encode(taken)) <= MOST_WORDS
+    assert len(tiny_backbone.encode(taken + "\n" + lines[len(taken.splitlines())])) > MOST_WORDS
+    assert rest.text.startswith("\nLine ")
+    np.testing.assert_allclose(scores(turned, tiny_backbone), scores(prompt, tiny_backbone), atol=1e-5)
+
+
+def test_one_line_of_many_words_becomes_vectors_whole(tiny_backbone: HuggingFaceBackbone) -> None:
+    prompt = Prompt.of(Text("word " * MOST_WORDS), Field("text"), *parse(r"\nMood: [answer]"))
+    slot = next(iter(words_to_slot(prompt, tiny_backbone)))
+    assert isinstance(slot, SoftSlot)
+    assert slot.length == len(tiny_backbone.encode(("word " * MOST_WORDS)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{text} Mood: [answer]", r"[soft first 3]\n{text} Mood: [answer]"),  # no words to take the place of
+        ("Say. {text} [soft mine 9] [answer]", "Say. {text} [soft mine 9] [answer]"),
+    ],
+)
+def test_instead_of_words_that_there_are_not(tiny_backbone: HuggingFaceBackbone, written: str, expected: str) -> None:
+    assert format(soft_slots(parse(written), "instead", 3, tiny_backbone)) == expected
+
+
+def test_instead_of_words_is_as_many_vectors(tiny_backbone: HuggingFaceBackbone) -> None:
+    placed = soft_slots(parse("Say it. {text} Mood: [answer]"), "instead", 3, tiny_backbone)
+    slot = placed.slots["words"]
+    assert isinstance(slot, SoftSlot)
+    assert slot.length == len(tiny_backbone.encode("Say it."))
+    after = soft_slots(parse("Say it. {text} [answer]"), "after", 3, tiny_backbone)
+    assert format(after) == "Say it. {text}[soft after 3] [answer]"

@@ -50,11 +50,11 @@ def test_it_learns_and_leaves_vectors_alone(tiny_backbone: HuggingFaceBackbone, 
     schedule = Schedule(learning_rates=(0.03,), steps=30)
     prompt, trail = tuned(Residual(length=4, width=16, schedule=schedule), tiny_backbone, moods)
     assert trail.of("dev")[-1]["loss"] < 0.5 * trail.of("dev")[0]["loss"]
-    assert set(prompt.slots) == {"first"}
-    slot = prompt.slots["first"]
+    assert set(prompt.slots) == {"words"}
+    slot = prompt.slots["words"]
     assert isinstance(slot, SoftSlot)
     assert slot.vectors is not None
-    assert slot.vectors.shape == (4, 64)
+    assert slot.vectors.shape == (len(tiny_backbone.encode("Sort.\nDay:")), 64)
 
 
 def test_the_network_takes_part_once_its_gate_opens(tiny_backbone: HuggingFaceBackbone, moods: Moods) -> None:

@@ -17,7 +17,6 @@ from pegbox.prompt import Prompt, parse
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.few_shot import FewShot
-from pegbox.tune.place import words_to_slot
 from pegbox.tune.residual import Residual
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.soft import Soft
@@ -34,7 +33,7 @@ METHODS: dict[str, Any] = {
     "soft first": Soft(length=3, place="first", schedule=SHORT),
     "residual": Residual(length=3, place="after", width=8, schedule=SHORT),
     "words then vectors": Then(FEW, AFTER),
-    "vectors from words": Then(FEW, Soft(length=3, place="first", schedule=SHORT), share=0.6, between=words_to_slot),
+    "vectors from words": Then(FEW, Soft(place="instead", schedule=SHORT), share=0.6),
     "vectors then vectors": Then(AFTER, Residual(length=3, place="after", width=8, schedule=SHORT)),
 }
 

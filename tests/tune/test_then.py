@@ -12,11 +12,10 @@ import pytest
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
-from pegbox.prompt import Prompt, SoftSlot, Text, format, parse
+from pegbox.prompt import Prompt, Text, format, parse
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.few_shot import FewShot
-from pegbox.tune.place import words_to_slot
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.soft import Soft
 from pegbox.tune.then import Then
@@ -81,12 +80,6 @@ def test_what_the_first_leaves_is_the_seconds(tiny_backbone: HuggingFaceBackbone
     assert [spy.seen[0][5] for spy in (first, second)] == [Budget(tokens=4000), Budget(tokens=8000)]
 
 
-def test_something_may_be_done_in_between(tiny_backbone: HuggingFaceBackbone, moods: Any) -> None:
-    second = Spy("B")
-    run(Then(Spy("A "), second, between=words_to_slot), tiny_backbone, moods)
-    assert isinstance(next(iter(second.seen[0][0])), SoftSlot)
-
-
 def test_a_share_of_everything_or_nothing_is_an_error() -> None:
     for share in (0.0, 1.0, 1.5):
         with pytest.raises(SettingsError, match=f"a share of {share}"):
@@ -95,7 +88,7 @@ def test_a_share_of_everything_or_nothing_is_an_error() -> None:
 
 def test_words_then_vectors(tiny_backbone: HuggingFaceBackbone, moods: Any) -> None:
     schedule = Schedule(learning_rates=(0.1,), most_steps=8)
-    method = Then(FewShot(shots=(2,), draws=2), Soft(length=3, schedule=schedule))
+    method = Then(FewShot(shots=(2,), draws=2), Soft(length=3, place="first", schedule=schedule))
     found, trail = run(method, tiny_backbone, moods, tokens=60_000)
     assert format(found).count("Mood:") == 3
     assert "[soft first 3]" in format(found)

@@ -123,12 +123,11 @@ def _hybrid() -> Any:
 
 
 def _soft_from_hard() -> Any:
-    from pegbox.tune.place import words_to_slot
     from pegbox.tune.search import Search
     from pegbox.tune.soft import Soft
     from pegbox.tune.then import Then
 
-    return Then(Search(), Soft(), between=words_to_slot)
+    return Then(Search(), Soft())
 
 
 METHODS: dict[str, Method] = {
@@ -154,7 +153,7 @@ METHODS: dict[str, Method] = {
         Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True),
         Method("search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search),
         Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
-        Method("soft", "soft", "learned vectors before everything else", _soft),
+        Method("soft", "soft", "the words before the text turned into vectors, and these learned", _soft),
         Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after),
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
         Method(

@@ -8,7 +8,9 @@ from pegbox.backbone.seam import Backbone
 from pegbox.errors import SettingsError
 from pegbox.prompt import Answer, Field, Prompt, Segment, SoftSlot, Text
 
-Place = Literal["after", "first", "both"]
+Place = Literal["instead", "first", "after", "both"]
+MOST_WORDS = 64
+"""Tokens of a prompt's own words that become vectors: whole lines, and the first one in any case."""
 
 
 def check_slot(place: str, length: int) -> None:
@@ -40,11 +42,22 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
     return Prompt(tuple(turns))
 
 
+def soft_slots(prompt: Prompt, place: Place, length: int, backbone: Backbone) -> Prompt:
+    """As `with_soft_slots`; "instead" turns the words before the first field into vectors, or, without any, means "first"."""
+    if place != "instead":
+        return with_soft_slots(prompt, place, length)
+    turned = words_to_slot(prompt, backbone)
+    return with_soft_slots(prompt, "first", length) if turned is prompt else turned
+
+
 def words_to_slot(prompt: Prompt, backbone: Backbone) -> Prompt:
     """The prompt with the words before its first field turned into a soft slot that is filled with their embeddings.
 
-    A slot so filled scores as the words did; tuning goes on from there. A prompt without such words stays as it is.
+    A slot so filled scores as the words did; tuning goes on from there. A prompt without such words, or with soft slots of its
+    own, stays as it is.
     """
+    if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):
+        return prompt
     turn = prompt.turns[0]
     end = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Field | Answer)), len(turn.segments))
     before = enumerate(turn.segments[:end])
@@ -53,11 +66,22 @@ def words_to_slot(prompt: Prompt, backbone: Backbone) -> Prompt:
         return prompt
     text = turn.segments[at]
     assert isinstance(text, Text)
-    kept, space = (text.text[:-1], " ") if text.text.endswith(" ") else (text.text, "")
+    words, rest = _first_lines(text.text, backbone)
+    kept, space = (words[:-1], " ") if words.endswith(" ") else (words, "")
     ids = backbone.encode(kept)
     slot = SoftSlot(_free("words", set(prompt.slots)), len(ids), backbone.embed(ids).cpu().numpy())
-    first = type(turn)(turn.role, (*turn.segments[:at], slot, Text(space), *turn.segments[at + 1 :]))
+    first = type(turn)(turn.role, (*turn.segments[:at], slot, Text(space + rest), *turn.segments[at + 1 :]))
     return Prompt((first, *prompt.turns[1:]))
+
+
+def _first_lines(text: str, backbone: Backbone) -> tuple[str, str]:
+    """As many whole lines as have MOST_WORDS tokens at most, with the line's end that follows them; and the rest."""
+    if len(backbone.encode(text)) <= MOST_WORDS:
+        return text, ""
+    lines = text.splitlines(keepends=True)
+    fit = (n for n in range(len(lines), 1, -1) if len(backbone.encode("".join(lines[:n]))) <= MOST_WORDS)
+    words = "".join(lines[: next(fit, 1)]).rstrip("\n")
+    return words, text[len(words) :]
 
 
 def _after(segments: list[Segment], slot: SoftSlot) -> list[Segment]:

@@ -14,7 +14,7 @@ from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.descent import Descent, Vectors
-from pegbox.tune.place import Place, check_slot, with_soft_slots
+from pegbox.tune.place import Place, check_slot, soft_slots
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.standing import Parameters
 from pegbox.tune.start import root_mean_square, start_vectors
@@ -27,7 +27,7 @@ class Residual:
 
     Settings:
         length: vectors in a slot that pegbox puts in itself.
-        place: where it goes: "first", "after" the text, or "both"; slots written in the prompt come before this.
+        place: where it goes: "instead" of the words before the text, "first", "after" the text, or "both"; as for `Soft`.
         width: the network's hidden width.
         schedule: steps, learning rates and the rest.
 
@@ -37,7 +37,7 @@ class Residual:
     """
 
     length: int = 20
-    place: Place = "first"
+    place: Place = "instead"
     width: int = 64
     schedule: Schedule = field(default_factory=Schedule)
 
@@ -59,7 +59,7 @@ class Residual:
         trail: Trail,
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
-        placed = with_soft_slots(prompt, self.place, self.length)
+        placed = soft_slots(prompt, self.place, self.length, backbone)
         variants = len(self.schedule.learning_rates)
         starts = start_vectors(placed, backbone, task, variants)
         scale = root_mean_square(backbone.vocabulary()[0])

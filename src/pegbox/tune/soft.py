@@ -12,7 +12,7 @@ from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.descent import Descent, Vectors
-from pegbox.tune.place import Place, check_slot, with_soft_slots
+from pegbox.tune.place import Place, check_slot, soft_slots
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.standing import Parameters
 from pegbox.tune.start import root_mean_square, start_vectors
@@ -25,8 +25,10 @@ class Soft:
 
     Settings:
         length: vectors in a slot that pegbox puts in itself.
-        place: where it goes: "first", "after" the text, or "both"; slots written in the prompt come before this. Vectors that
-            come first change how the text is read, and learn most in a step; after it, long texts need reading only once.
+        place: "instead" turns the words before the text into vectors, so that tuning starts as the written prompt and the
+            result is no longer than that; without such words it means "first". Vectors that come first change how the text is
+            read; those "after" it learn less in a step, but the texts need reading only once. "both" is first and after. Soft
+            slots written in the prompt come before all this.
         schedule: steps, learning rates and the rest.
 
     Source: Lester et al. 2021 (arXiv 2104.08691): vectors started from label words and vocabulary. We differ in AdamW for
@@ -34,7 +36,7 @@ class Soft:
     """
 
     length: int = 20
-    place: Place = "first"
+    place: Place = "instead"
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class Soft:
         trail: Trail,
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
-        placed = with_soft_slots(prompt, self.place, self.length)
+        placed = soft_slots(prompt, self.place, self.length, backbone)
         starts = start_vectors(placed, backbone, task, len(self.schedule.learning_rates))
         scale = root_mean_square(backbone.vocabulary()[0])
 

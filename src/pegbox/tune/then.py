@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +24,11 @@ class Then:
         first: for example a search for words.
         second: for example soft slots around the words that were found.
         share: the first method's share of the budget; what it leaves of this is the second's.
-        between: what is done to the prompt in between, if anything.
     """
 
     first: Tuner
     second: Tuner
     share: float = 0.4
-    between: Callable[[Prompt, Backbone], Prompt] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -56,7 +53,6 @@ class Then:
         found = self.first.tune(prompt, task, backbone, train, dev, budget=share, rng=chances[0], trail=stage)
         used = (stage.kept("used") or {"share": 1.0})["share"]
         backbone.forget()  # a second try, which reads the first method's answers from its trail, has nothing kept either
-        start = found if self.between is None else self.between(found, backbone)
         trail.write("stage", name="second", method=type(self.second).__name__)
         rest = budget.share(1 - self.share * used)
-        return self.second.tune(start, task, backbone, train, dev, budget=rest, rng=chances[1], trail=trail.stage("second"))
+        return self.second.tune(found, task, backbone, train, dev, budget=rest, rng=chances[1], trail=trail.stage("second"))
