@@ -15,7 +15,7 @@ from pegbox.backbone.tiny import tiny, tiny_family
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt, parse
-from pegbox.reference.lora import Lora, _parts
+from pegbox.reference.lora import Lora
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Trail
 
@@ -139,11 +139,6 @@ def test_a_small_budget_tries_fewer_learning_rates(setting: dict[str, Any]) -> N
     assert plan["variants"] == 1
     assert plan["trial"] == 0
     assert plan["steps"] >= 1
-
-
-def test_long_batches_are_run_in_parts() -> None:
-    assert _parts([0, 1, 2, 3], [600, 5, 1500, 700]) == [[1, 0], [3], [2]]  # 2 x 600 fit into 2048, 3 x 700 do not
-    assert _parts([0], [9000]) == [[0]]
 
 
 def test_the_rate_rises_then_falls() -> None:

@@ -23,9 +23,9 @@ from pegbox.task.calibration import Calibration
 from pegbox.task.classification import BoundClassification, Classification, Over
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.descent import batch_rows
+from pegbox.tune.parts import parts
 from pegbox.tune.trail import Trail
 
-_PASS = 2048  # tokens in one pass with gradients: a longer batch is run in parts, for memory's sake
 _LOOKING = 0.25  # share of the budget for looking at dev rows
 _FEWEST_LOOKED = 32
 
@@ -270,7 +270,7 @@ class _Training:
         for some in self.weights:
             some.grad = None
         total = 0.0
-        for part in _parts(index, self.lengths):
+        for part in parts(index, self.lengths):
             loss = self.bound.losses(part).sum() / len(index)
             loss.backward()
             total += float(loss.detach())
@@ -318,13 +318,3 @@ class LoraPredictor:
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """See `pegbox.task.predictor.Predictor.predict_proba`."""
         return self.task.predict_proba(self.template, self.backbone, rows, Calibration())
-
-
-def _parts(index: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
-    """The batch in parts of at most _PASS tokens with their padding, rows of near length together."""
-    parts: list[list[int]] = [[]]
-    for row in sorted(index, key=lambda row: lengths[row]):
-        if parts[-1] and (len(parts[-1]) + 1) * lengths[row] > _PASS:
-            parts.append([])
-        parts[-1].append(row)
-    return parts

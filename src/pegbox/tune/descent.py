@@ -18,6 +18,7 @@ from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
 from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
+from pegbox.tune.parts import live_lengths, parts
 from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.standing import Parameters, Standing
 from pegbox.tune.trail import Trail
@@ -38,6 +39,7 @@ class _Course:
     steps: int
     costs: Costs
     bound: BoundClassification
+    lengths: list[int]
     judge: BoundClassification
     meter: Meter
     seed: int
@@ -78,7 +80,7 @@ class Descent:
         drawn = train.take(_drawn(len(train), seed, 1)[: steps * self.schedule.batch])
         bound = self.task.bind(self.prompt, self.backbone, drawn, self.schedule.loss)
         judge = self.task.bind(self.prompt, self.backbone, dev)
-        course = _Course(steps, costs, bound, judge, meter, seed)
+        course = _Course(steps, costs, bound, self._lengths(drawn), judge, meter, seed)
         standing = self._begun(course) if saved is None else self._resumed(*saved, course)
         while (why := self._over(standing, course)) is None:
             self._thin(standing, course)
@@ -141,11 +143,11 @@ class Descent:
         """
         sample = train.take(_drawn(len(train), seed, 2)[: 2 * self.schedule.batch])
         bound = self.task.bind(self.prompt, self.backbone, sample, self.schedule.loss)
-        used = min(len(sample), self.schedule.batch)
+        used, lengths = min(len(sample), self.schedule.batch), self._lengths(sample)
         tokens, clock = [], 0.0
         for _ in range(2):  # the first pass also computes what is kept afterwards
             before, began = meter.tokens, time.monotonic()
-            _, losses = self._gradient(self.start, bound, range(used))
+            _, losses = self._gradient(self.start, bound, range(used), lengths)
             losses.tolist()  # waits for the device
             tokens.append(meter.tokens - before)
             clock = time.monotonic() - began
@@ -160,17 +162,26 @@ class Descent:
     # --- a step -----------------------------------------------------------------------------------------------------
 
     def _gradient(
-        self, parameters: Parameters, bound: BoundClassification, index: Sequence[int]
+        self, parameters: Parameters, bound: BoundClassification, index: Sequence[int], lengths: Sequence[int]
     ) -> tuple[Parameters, torch.Tensor]:
-        """Each variant's own gradient, and its mean loss [K]."""
+        """Each variant's own gradient, and its mean loss [K]; part by part, where the batch is long."""
         asked = {name: values.detach().requires_grad_() for name, values in parameters.items()}
-        losses = bound.losses(index, self.make(asked)).mean(dim=1)
-        found = torch.autograd.grad(losses.sum(), list(asked.values()))
-        return dict(zip(asked, found, strict=True)), losses.detach()
+        total: torch.Tensor | None = None
+        found: list[torch.Tensor] = []
+        for part in parts(index, lengths, len(next(iter(asked.values())))):
+            losses = bound.losses(part, self.make(asked)).sum(dim=1) / len(index)
+            more = torch.autograd.grad(losses.sum(), list(asked.values()))
+            found = [old + new for old, new in zip(found, more, strict=True)] if found else list(more)
+            total = losses.detach() if total is None else total + losses.detach()
+        assert total is not None
+        return dict(zip(asked, found, strict=True)), total
+
+    def _lengths(self, rows: Rows) -> list[int]:
+        return live_lengths(self._at_start(), self.backbone, rows)
 
     def _step(self, standing: Standing, course: _Course) -> None:
         index = batch_rows(standing.step, self.schedule.batch, course.bound.size, course.seed)
-        gradient, losses = self._gradient(standing.parameters, course.bound, index)
+        gradient, losses = self._gradient(standing.parameters, course.bound, index, course.lengths)
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradient.values()]).sum(0).sqrt()
         sound = torch.isfinite(norms) & torch.isfinite(losses)
         scale = torch.where(sound, (self.schedule.clip / norms.clamp_min(1e-12)).clamp(max=1.0), 0.0)
@@ -253,8 +264,9 @@ class Descent:
 
     def _untouched(self) -> Prompt:
         """What is returned where nothing was learned."""
-        if not self.written.open_slots:
-            return self.written
+        return self._at_start() if self.written.open_slots else self.written
+
+    def _at_start(self) -> Prompt:
         return self.prompt.fill(**{name: vectors[0].detach().cpu().numpy() for name, vectors in self.make(self.start).items()})
 
     # --- what is said -----------------------------------------------------------------------------------------------
