@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import parse
+from pegbox.recipe.comparison import extra_tokens
+from pegbox.reference.lora import LoraPredictor
 from pegbox.reference.nearest import NearestExamples, diverse
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
@@ -40,6 +43,23 @@ def test_each_row_gets_its_nearest_example_last(setting: dict[str, Any]) -> None
     assert known["text"] not in {
         text for name, text in found._placed(known, found.stock.directions[7], 7).items() if name != "text"
     }
+
+
+def test_a_request_counts_with_its_examples(setting: dict[str, Any], backbone: HuggingFaceBackbone, test_rows: Rows) -> None:
+    found = NearestExamples(shots=(2,)).fit(**setting)
+    some = test_rows.take(range(5))
+    _, sent = found.request(some)
+    texts = [
+        "Sort.\n"
+        + "".join(f"Day: {row[f'text of example {n}']}\nMood: {row[f'answer of example {n}']}\n\n" for n in (1, 2))
+        + f"Day: {row['text']}\nMood: "
+        for row in sent
+    ]
+    template = np.mean([len(text) - len(row["text"]) for text, row in zip(texts, some, strict=True)])  # tokens are bytes
+    assert extra_tokens(found, backbone, some) == pytest.approx(template, abs=3)  # spaces belong to texts and answers
+    written = len("Sort.\nDay: " + "\nMood: ")
+    adapted = LoraPredictor(setting["prompt"], setting["task"], backbone, 0)
+    assert extra_tokens(adapted, backbone, some) == pytest.approx(written, abs=3)
 
 
 @pytest.mark.parametrize("choose", ["nearest", "mmr"])

@@ -31,7 +31,7 @@ from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, Outcome, run
 from pegbox.recipe.settings import identity, with_settings
 from pegbox.task.classification import Classification
-from pegbox.task.predictor import Predictor, PromptPredictor
+from pegbox.task.predictor import Predictor, PromptPredictor, Requesting
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Event, Trail
 
@@ -231,11 +231,12 @@ def predict_speed(predictor: Predictor, rows: Rows) -> tuple[float, float]:
 
 def extra_tokens(predictor: Predictor, backbone: HuggingFaceBackbone, rows: Rows) -> float | None:
     """Positions a request has beyond the user's own text, on average; None where no prompt is sent."""
-    if not isinstance(predictor, PromptPredictor):
+    if not isinstance(predictor, Requesting):
         return None
     some = rows.take(range(min(32, len(rows))))
-    whole = predictor.backbone.context_lengths(predictor.prompt, some)
-    own = [sum(len(backbone.encode(" " + row[name])) for name in predictor.prompt.field_names) for row in some]
+    prompt, sent = predictor.request(some)
+    whole = predictor.backbone.context_lengths(prompt, sent)
+    own = [sum(len(backbone.encode(" " + row[name])) for name in prompt.field_names if name in row) for row in some]
     return float(np.mean(np.array(whole) - np.array(own)))
 
 

@@ -315,6 +315,10 @@ class LoraPredictor:
     def nbytes(self) -> int:
         return 4 * self.parameters
 
+    def request(self, rows: Rows) -> tuple[Prompt, Rows]:
+        """See `pegbox.task.predictor.Requesting.request`."""
+        return self.template, rows
+
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """See `pegbox.task.predictor.Predictor.predict_proba`."""
         return self.task.predict_proba(self.template, self.backbone, rows, Calibration())

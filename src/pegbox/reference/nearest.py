@@ -197,14 +197,23 @@ class NearestPredictor:
 
     def _scores(self, rows: Rows) -> NDArray[np.float32]:
         """Label log-probabilities before calibration. Shape: [B, C]."""
+        prompt, sent = self.request(rows)
+        found: NDArray[np.float32] = self.task.bind(prompt, self.backbone, sent).log_probabilities()[0]
+        return found
+
+    def request(self, rows: Rows) -> tuple[Prompt, Rows]:
+        """See `pegbox.task.predictor.Requesting.request`."""
         features = text_features(rows, self.template, self.backbone, (self.stock.layer,))[:, 0, self.stock.pool]
-        return self._asked(rows, _directions(features, self.stock.mean), [-1] * len(rows))
+        return self.prompt, self._with_examples(rows, _directions(features, self.stock.mean), [-1] * len(rows))
 
     def _asked(self, rows: Rows, directions: NDArray[np.float64], own: Sequence[int]) -> NDArray[np.float32]:
-        fields = [self._placed(row, *asked) for row, *asked in zip(rows, directions, own, strict=True)]
-        bound = self.task.bind(self.prompt, self.backbone, replace(rows, fields=tuple(fields)))
+        bound = self.task.bind(self.prompt, self.backbone, self._with_examples(rows, directions, own))
         found: NDArray[np.float32] = bound.log_probabilities()[0]
         return found
+
+    def _with_examples(self, rows: Rows, directions: NDArray[np.float64], own: Sequence[int]) -> Rows:
+        fields = [self._placed(row, *asked) for row, *asked in zip(rows, directions, own, strict=True)]
+        return replace(rows, fields=tuple(fields))
 
     def _placed(self, row: Mapping[str, str], direction: NDArray[np.float64], own: int) -> dict[str, str]:
         picked = self._picked(direction, own)[::-1]

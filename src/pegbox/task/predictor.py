@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,16 @@ class Predictor(Protocol):
         """Probabilities of the task's labels. Shape: [B, C]."""
 
 
+@runtime_checkable
+class Requesting(Protocol):
+    """A predictor that sends a prompt to a backbone."""
+
+    @property
+    def backbone(self) -> Backbone: ...
+    def request(self, rows: Rows) -> tuple[Prompt, Rows]:
+        """The prompt and the rows as they are sent, with what a predictor puts beside the rows' own texts."""
+
+
 @dataclass(frozen=True)
 class PromptPredictor:
     """A filled prompt over a frozen backbone, calibrated."""
@@ -51,6 +61,10 @@ class PromptPredictor:
     @property
     def nbytes(self) -> int | None:
         return None  # known once it is saved
+
+    def request(self, rows: Rows) -> tuple[Prompt, Rows]:
+        """See `Requesting.request`."""
+        return self.prompt, rows
 
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """Probabilities of the task's labels. Shape: [B, C]."""
