@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from pegbox.backbone import bound as bound_module
 from pegbox.backbone import passes
 from pegbox.backbone.bound import HuggingFaceBound
+from pegbox.backbone.engine import Engine
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Choices, Targets
 from pegbox.backbone.tiny import tiny, tiny_family
@@ -277,3 +279,21 @@ def test_a_single_request_keeps_the_prompts_beginning_and_not_the_users_text(bac
     first, second, third = spent(), spent(), spent()
     assert second == third > len("a longer text than these")
     assert first - second == pytest.approx(len("A long instruction.\nSay:"), abs=2)
+
+
+def test_the_stems_of_all_variants_are_run_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = HuggingFaceBackbone(tiny())
+    bound = backbone.bind(parse("[hard say] {text} Is it? [answer]"), Rows.from_texts(["one", "two", "x"]), Choices(("a", "b")))
+    candidates = [backbone.encode(words) for words in ("Sort it.", "Say what it is.", "")]
+    alone = torch.cat([bound.score([0, 1, 2], {"say": [ids]}) for ids in candidates])
+    sizes: list[int] = []
+    whole = Engine.extend
+
+    def counted(self: Engine, heads: Any, embeds: torch.Tensor, lengths: Any) -> Any:
+        sizes.append(len(lengths))
+        return whole(self, heads, embeds, lengths)
+
+    monkeypatch.setattr(Engine, "extend", counted)
+    together = bound.score([0, 1, 2], {"say": candidates})
+    assert sizes == [3]  # without words they have the space before the texts in common
+    assert torch.allclose(together, alone, atol=1e-5)

@@ -181,14 +181,15 @@ class HuggingFaceBound:
             return [(shared, len(common)) for common in plan.commons]
         if plan.whole or plan.front.blocks or now.per_row or len(plan.asked) == 1:
             return [(shared, 0)] * now.count
-        stems: list[tuple[Head, int]] = []
-        for variant in range(now.count):
-            common = self._common(plan, now, variant)
-            if not common:
-                stems.append((shared, 0))
-                continue
-            embeds = now.embeds([common], [variant], [0])
-            stems.append(((*shared, *self._engine.extend([shared], embeds, [len(common)])), len(common)))
+        commons = [self._common(plan, now, variant) for variant in range(now.count)]
+        with_one = [variant for variant, common in enumerate(commons) if common]
+        stems: list[tuple[Head, int]] = [(shared, 0)] * now.count
+        if with_one:
+            runs = [commons[variant] for variant in with_one]
+            embeds = now.embeds(runs, with_one, [0] * len(runs))
+            made = self._engine.extend([shared] * len(runs), embeds, [len(run) for run in runs])
+            for variant, kept in zip(with_one, made, strict=True):
+                stems[variant] = ((*shared, kept), kept.length)
         return stems
 
     def _common(self, plan: _Plan, now: Variants, variant: int) -> Ids:
