@@ -297,3 +297,15 @@ def test_the_stems_of_all_variants_are_run_in_one_pass(monkeypatch: pytest.Monke
     together = bound.score([0, 1, 2], {"say": candidates})
     assert sizes == [3]  # without words they have the space before the texts in common
     assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_what_rows_have_in_common_is_not_taken_from_other_words(backbone: HuggingFaceBackbone) -> None:
+    """One text is the beginning of another: whether they go on alike depends on the words behind the field."""
+    prompt, choices = parse("Say [hard a] {text}[hard b] is [answer]"), Choices(("a", "b"))
+    bound = backbone.bind(prompt, Rows.from_texts(["a b", "a bc d"]), choices)
+    a = [backbone.encode("it")]
+    bound.score([0, 1], {"a": a, "b": [backbone.encode("c d")]})
+    live = {"a": a, "b": [backbone.encode("q d")]}
+    for row, text in enumerate(("a b", "a bc d")):
+        alone = backbone.bind(prompt, Rows.from_texts([text]), choices).score([0], live)
+        assert torch.allclose(bound.score([0, 1], live)[:, row], alone[:, 0], atol=1e-5)

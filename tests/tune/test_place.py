@@ -12,7 +12,8 @@ from pegbox.backbone.seam import Choices
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
 from pegbox.prompt import Field, Prompt, SoftSlot, Text, format, parse
-from pegbox.tune.place import MOST_WORDS, check_slot, soft_slots, with_soft_slots, words_to_slot
+from pegbox.task.classification import Classification
+from pegbox.tune.place import FEWEST_WORDS, MOST_WORDS, check_slot, soft_slots, with_soft_slots, words_to_slot
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def scores(prompt: Prompt, backbone: HuggingFaceBackbone) -> Any:
         "Sort it well. {text} Mood: [answer]",
         r"Sort it.\nDay: {text}\nMood: [answer]",
         "[user] Sort it: {text} [assistant] [answer]",
-        "[hard say] then {text} [answer]",
+        "[hard say] then say it: {text} [answer]",
     ],
 )
 def test_words_turned_into_vectors_score_as_the_words_did(tiny_backbone: HuggingFaceBackbone, written: str) -> None:
@@ -110,9 +111,45 @@ def test_instead_of_words_that_there_are_not(tiny_backbone: HuggingFaceBackbone,
 
 
 def test_instead_of_words_is_as_many_vectors(tiny_backbone: HuggingFaceBackbone) -> None:
-    placed = soft_slots(parse("Say it. {text} Mood: [answer]"), "instead", 3, tiny_backbone)
+    placed = soft_slots(parse("Say it all. {text} Mood: [answer]"), "instead", None, tiny_backbone)
     slot = placed.slots["words"]
     assert isinstance(slot, SoftSlot)
-    assert slot.length == len(tiny_backbone.encode("Say it."))
+    assert slot.length == len(tiny_backbone.encode("Say it all."))
     after = soft_slots(parse("Say it. {text} [answer]"), "after", 3, tiny_backbone)
     assert format(after) == "Say it. {text}[soft after 3] [answer]"
+    shorter, longer = (
+        soft_slots(parse("Say it all. {text} [answer]"), "instead", n, tiny_backbone).slots["words"] for n in (3, 15)
+    )
+    assert isinstance(shorter, SoftSlot)
+    assert isinstance(longer, SoftSlot)
+    np.testing.assert_array_equal(shorter.vectors, tiny_backbone.embed(tiny_backbone.encode("Say")).numpy())
+    np.testing.assert_array_equal(longer.vectors, tiny_backbone.embed(tiny_backbone.encode("Say it all.Say ")).numpy())
+
+
+def test_a_few_words_are_too_few(tiny_backbone: HuggingFaceBackbone) -> None:
+    assert len(tiny_backbone.encode("Review:")) < FEWEST_WORDS
+    assert format(soft_slots(parse("Review: {text} [answer]"), "instead", None, tiny_backbone)).startswith(
+        r"[soft first 20]\nReview:"
+    )
+
+
+def test_a_long_line_after_a_blank_one_becomes_vectors_too(tiny_backbone: HuggingFaceBackbone) -> None:
+    written = "\n \n" + "word " * MOST_WORDS + "\nDay: "
+    prompt = Prompt.of(Text(written), Field("text"), *parse(r"\nMood: [answer]"))
+    turned = words_to_slot(prompt, tiny_backbone)
+    slot = turned.slots["words"]
+    assert isinstance(slot, SoftSlot)
+    assert slot.length == len(tiny_backbone.encode(written[: -len(" \nDay: ")]))  # the space at its end is lent to what follows
+    np.testing.assert_allclose(scores(turned, tiny_backbone), scores(prompt, tiny_backbone), atol=1e-5)
+
+
+def test_for_a_channel_the_texts_own_line_stays_words(tiny_backbone: HuggingFaceBackbone) -> None:
+    """That line is moved to the text, which comes last."""
+    task, rows = Classification(("bad", "good"), channel=True), Rows.from_texts(["a fine day", "x"])
+    prompt = parse(r"Sort it well.\nReview: {text}\nMood: [answer]")
+    turned = soft_slots(prompt, "instead", None, tiny_backbone, channel=True)
+    assert not turned.readable
+    found, expected = (task.bind(some, tiny_backbone, rows).log_probabilities() for some in (turned, prompt))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    alone = parse(r"Sort this review well: {text}\nMood: [answer]")
+    assert words_to_slot(alone, tiny_backbone, whole_lines=True) is alone

@@ -48,7 +48,7 @@ def test_it_starts_from_the_same_words_as_plain_prompt_tuning(tiny_backbone: Hug
 
 def test_it_learns_and_leaves_vectors_alone(tiny_backbone: HuggingFaceBackbone, moods: Moods) -> None:
     schedule = Schedule(learning_rates=(0.03,), steps=30)
-    prompt, trail = tuned(Residual(length=4, width=16, schedule=schedule), tiny_backbone, moods)
+    prompt, trail = tuned(Residual(width=16, schedule=schedule), tiny_backbone, moods)
     assert trail.of("dev")[-1]["loss"] < 0.5 * trail.of("dev")[0]["loss"]
     assert set(prompt.slots) == {"words"}
     slot = prompt.slots["words"]

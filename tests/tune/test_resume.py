@@ -19,6 +19,7 @@ from pegbox.tune.budget import Budget
 from pegbox.tune.few_shot import FewShot
 from pegbox.tune.residual import Residual
 from pegbox.tune.schedule import Schedule
+from pegbox.tune.search import Search
 from pegbox.tune.soft import Soft
 from pegbox.tune.then import Then
 from pegbox.tune.trail import Trail
@@ -34,6 +35,7 @@ METHODS: dict[str, Any] = {
     "residual": Residual(length=3, place="after", width=8, schedule=SHORT),
     "words then vectors": Then(FEW, AFTER),
     "vectors from words": Then(FEW, Soft(place="instead", schedule=SHORT), share=0.6),
+    "a search, then vectors": Then(Search(shortest=1, children=2, population=2, patience=1, words=2), AFTER),
     "vectors then vectors": Then(AFTER, Residual(length=3, place="after", width=8, schedule=SHORT)),
 }
 

@@ -122,7 +122,9 @@ def test_the_budget_is_kept(backbone: HuggingFaceBackbone, tokens: int) -> None:
 def test_the_share_that_was_spent_is_kept_for_what_follows(tmp_path: Path, backbone: HuggingFaceBackbone) -> None:
     trail, before = Trail(tmp_path), backbone.spent.forward
     search(backbone, trail, tokens=200_000)
-    assert trail.kept("used")["share"] == pytest.approx((backbone.spent.forward - before) / 200_000)
+    share = (backbone.spent.forward - before) / 200_000
+    assert share <= trail.kept("used")["share"] < share + 0.05
+    assert round(20 * trail.kept("used")["share"], 9).is_integer()
     assert trail.kept("used")["share"] < 0.9  # it had found nothing better for some rounds
 
 

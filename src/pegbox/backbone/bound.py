@@ -16,7 +16,7 @@ from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.live import Variants, code, variants
-from pegbox.backbone.passes import Row, batches
+from pegbox.backbone.passes import TOKENS, Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Choices, Live, Targets
 from pegbox.backbone.trie import AnswerTrie, answer_trie, sum_ways
@@ -184,20 +184,25 @@ class HuggingFaceBound:
         commons = [self._common(plan, now, variant) for variant in range(now.count)]
         with_one = [variant for variant, common in enumerate(commons) if common]
         stems: list[tuple[Head, int]] = [(shared, 0)] * now.count
-        if with_one:
-            runs = [commons[variant] for variant in with_one]
-            embeds = now.embeds(runs, with_one, [0] * len(runs))
+        at_once = max(1, TOKENS // max(1, *map(len, commons)))
+        for first in range(0, len(with_one), at_once):
+            some = with_one[first : first + at_once]
+            runs = [commons[variant] for variant in some]
+            embeds = now.embeds(runs, some, [0] * len(runs))
             made = self._engine.extend([shared] * len(runs), embeds, [len(run) for run in runs])
-            for variant, kept in zip(with_one, made, strict=True):
+            for variant, kept in zip(some, made, strict=True):
                 stems[variant] = ((*shared, kept), kept.length)
         return stems
 
     def _common(self, plan: _Plan, now: Variants, variant: int) -> Ids:
         """The codes that begin the tails of all bound rows, short of the last one.
 
-        Rows differ in their fields alone, so how many there are depends on how long the words in the slots are, not on which.
+        How many there are depends on how long the words in the slots before the first field are, not on which; behind it, on
+        which they are too, where one row's text is the beginning of another's.
         """
-        key = (plan.first, *(len(now.words[name][variant]) for name in sorted(now.words)))
+        field = min(self._own_pieces, default=0)
+        words = {name: now.words[name][variant] for name in sorted(now.words)}
+        key = (plan.first, *(run if self._places[name] > field else len(run) for name, run in words.items()))
         if key not in self._commons:
             tails = [self._tail(plan, row, now, variant) for row in range(len(self._layouts))]
             self._commons[key] = len(common_start(tails)[: min(map(len, tails)) - 1])

@@ -23,7 +23,7 @@ from pegbox.task.calibration import Calibration
 from pegbox.task.classification import BoundClassification, Classification, Over
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.descent import batch_rows
-from pegbox.tune.parts import parts
+from pegbox.tune.parts import Lengths, parts
 from pegbox.tune.trail import Trail
 
 _LOOKING = 0.25  # share of the budget for looking at dev rows
@@ -196,7 +196,7 @@ class _Training:
     ) -> None:
         self.settings, self.backbone, self.weights, self.seed, self.trail = settings, backbone, weights, seed, trail
         self.bound = task.bind(prompt, backbone, train, settings.loss)
-        self.lengths = [len(backbone.encode(text)) for text in row_texts(train, prompt)]
+        self.lengths = Lengths([len(backbone.encode(text)) for text in row_texts(train, prompt)])
         self.start = self._copy()
         if self.bound.cut_rows:
             count = len(self.bound.cut_rows)

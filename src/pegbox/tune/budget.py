@@ -125,8 +125,12 @@ class Meter:
         return self.seconds / self.budget.seconds
 
     def close(self) -> None:
-        """Writes the share that was spent into the trail, so that a stage to follow may have the rest."""
-        self._trail.keep("used", {"share": min(1.0, self.used)})
+        """Writes the share that was spent into the trail, so that a stage to follow may have the rest.
+
+        In twentieths, rounded up: what a second try reads anew costs some tokens more or less than the first time.
+        """
+        if self._trail.kept("used") is None:
+            self._trail.keep("used", {"share": min(1.0, math.ceil(20 * self.used) / 20)})
 
     @property
     def exhausted(self) -> bool:

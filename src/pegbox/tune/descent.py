@@ -18,7 +18,7 @@ from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
 from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.parts import live_lengths, parts
+from pegbox.tune.parts import Lengths, live_lengths, parts
 from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.standing import Parameters, Standing
 from pegbox.tune.trail import Trail
@@ -39,7 +39,7 @@ class _Course:
     steps: int
     costs: Costs
     bound: BoundClassification
-    lengths: list[int]
+    lengths: Lengths
     judge: BoundClassification
     meter: Meter
     seed: int
@@ -162,7 +162,7 @@ class Descent:
     # --- a step -----------------------------------------------------------------------------------------------------
 
     def _gradient(
-        self, parameters: Parameters, bound: BoundClassification, index: Sequence[int], lengths: Sequence[int]
+        self, parameters: Parameters, bound: BoundClassification, index: Sequence[int], lengths: Lengths
     ) -> tuple[Parameters, torch.Tensor]:
         """Each variant's own gradient, and its mean loss [K]; part by part, where the batch is long."""
         asked = {name: values.detach().requires_grad_() for name, values in parameters.items()}
@@ -176,8 +176,8 @@ class Descent:
         assert total is not None
         return dict(zip(asked, found, strict=True)), total
 
-    def _lengths(self, rows: Rows) -> list[int]:
-        return live_lengths(self._at_start(), self.backbone, rows)
+    def _lengths(self, rows: Rows) -> Lengths:
+        return live_lengths(self._at_start(), self.task, self.backbone, rows)
 
     def _step(self, standing: Standing, course: _Course) -> None:
         index = batch_rows(standing.step, self.schedule.batch, course.bound.size, course.seed)

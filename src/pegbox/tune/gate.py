@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
-from pegbox.task.calibration import fit_calibration
+from pegbox.task.calibration import Calibration, fit_calibration
 from pegbox.task.classification import Classification
 from pegbox.tune.memo import Memo
 from pegbox.tune.racing import worse_p
@@ -78,5 +78,7 @@ class Gate:
 
         logs = self.memo.ask(f"{prompt.digest()[:24]} dev", read)
         if self.task.calibration == "contextual":
-            return self.task.calibrate(prompt, self.backbone, self.rows, list(self.prior)).apply(logs)
+            key, prior = f"{prompt.digest()[:24]} calibration", list(self.prior)
+            offsets = self.memo.recall(key, lambda: self.task.calibrate(prompt, self.backbone, self.rows, prior).offsets)
+            return Calibration("contextual", tuple(offsets)).apply(logs)
         return fit_calibration(self.task.calibration, logs, list(self.prior)).apply(logs)

@@ -3,34 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.prompt import Field, Prompt, SoftSlot
+from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text
+from pegbox.task.classification import Classification
 
 PASS = 2048
 """Tokens in one pass with gradients; about 1 MB each with SmolLM2-135M in bfloat16."""
 
 
-def parts(index: Sequence[int], lengths: Sequence[int], variants: int = 1) -> list[list[int]]:
+@dataclass(frozen=True)
+class Lengths:
+    """How many positions a pass runs for one variant, about.
+
+    Settings:
+        rows: for each row.
+        common: once for all rows of a pass.
+    """
+
+    rows: Sequence[int]
+    common: int = 0
+
+
+def parts(index: Sequence[int], lengths: Lengths, variants: int = 1) -> list[list[int]]:
     """The batch in parts of at most PASS tokens with their padding, rows of near length together.
 
     Settings:
-        lengths: positions that each row takes in the pass, for one variant; by the numbers that `index` holds.
+        lengths: by the numbers that `index` holds.
     """
     found: list[list[int]] = [[]]
-    for row in sorted(index, key=lambda row: lengths[row]):
-        if found[-1] and (len(found[-1]) + 1) * lengths[row] * variants > PASS:
+    for row in sorted(index, key=lambda row: lengths.rows[row]):
+        tokens = lengths.common + (len(found[-1]) + 1) * lengths.rows[row]
+        if found[-1] and tokens * variants > PASS:
             found.append([])
         found[-1].append(row)
     return found
 
 
-def live_lengths(prompt: Prompt, backbone: Backbone, rows: Rows) -> list[int]:
-    """How many positions of each row a step runs: all of them behind a soft slot that comes before the text, else hardly any.
+def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows: Rows) -> Lengths:
+    """What a step runs: all that stands behind the first soft slot, what no field precedes there once for all rows.
+
+    A channel task runs all of it for every label's word.
 
     Settings:
         prompt: with its slots filled.
     """
-    kinds = [type(segment) for segment in prompt if isinstance(segment, SoftSlot | Field)]
-    return backbone.context_lengths(prompt, rows) if kinds[:1] == [SoftSlot] else [1] * len(rows)
+    if task.channel:
+        words = sum(map(len, task.words_in(prompt).values()))
+        return Lengths([words * length for length in backbone.context_lengths(prompt, rows)])
+    segments = [segment for segment in prompt if not isinstance(segment, Answer)]
+    first = next((at for at, segment in enumerate(segments) if isinstance(segment, SoftSlot)), len(segments))
+    field = next((at for at, segment in enumerate(segments) if isinstance(segment, Field)), len(segments))
+    behind = segments[first:]
+    common = behind[: field - first] if field > first else []
+    fixed, fields = 0, [segment.name for segment in behind if isinstance(segment, Field)]
+    for segment in behind[len(common) :]:
+        fixed += _length(segment, backbone)
+    own = [fixed + sum(len(backbone.encode(row[name])) for name in fields) for row in rows.fields]
+    return Lengths(own, sum(_length(segment, backbone) for segment in common))
+
+
+def _length(segment: object, backbone: Backbone) -> int:
+    if isinstance(segment, SoftSlot):
+        return segment.length
+    words = segment.text if isinstance(segment, Text) else segment.words if isinstance(segment, HardSlot) else None
+    return len(backbone.encode(words)) if words else 0

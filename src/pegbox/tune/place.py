@@ -9,15 +9,19 @@ from pegbox.errors import SettingsError
 from pegbox.prompt import Answer, Field, Prompt, Segment, SoftSlot, Text
 
 Place = Literal["instead", "first", "after", "both"]
+LENGTH = 20
+"""Vectors in a slot, where nobody says how many."""
 MOST_WORDS = 64
 """Tokens of a prompt's own words that become vectors: whole lines, and the first one in any case."""
+FEWEST_WORDS = 8
+"""Tokens of an instruction that is worth turning into vectors; fewer hold too little."""
 
 
-def check_slot(place: str, length: int) -> None:
+def check_slot(place: str, length: int | None) -> None:
     """Raises SettingsError for a place that there is not, or no vectors."""
     if place not in get_args(Place):
         raise SettingsError(f"place={place!r}", f"one of {', '.join(get_args(Place))}", "choose one of them")
-    if length < 1:
+    if length is not None and length < 1:
         raise SettingsError(f"length={length}", "at least 1 vector", "say for example length=16")
 
 
@@ -42,19 +46,32 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
     return Prompt(tuple(turns))
 
 
-def soft_slots(prompt: Prompt, place: Place, length: int, backbone: Backbone) -> Prompt:
-    """As `with_soft_slots`; "instead" turns the words before the first field into vectors, or, without any, means "first"."""
-    if place != "instead":
-        return with_soft_slots(prompt, place, length)
-    turned = words_to_slot(prompt, backbone)
-    return with_soft_slots(prompt, "first", length) if turned is prompt else turned
+def soft_slots(prompt: Prompt, place: Place, length: int | None, backbone: Backbone, channel: bool = False) -> Prompt:
+    """As `with_soft_slots`; "instead" turns the words before the first field into vectors.
+
+    Where these are too few, "instead" means "first".
+
+    Settings:
+        length: vectors in a slot. None: 20, or with "instead" as many as there are words.
+        channel: the task scores the text after the label, and moves the line on which the text stands: it stays words.
+    """
+    if place == "instead":
+        turned = words_to_slot(prompt, backbone, length, channel)
+        if turned is not prompt:
+            return turned
+        place = "first"
+    return with_soft_slots(prompt, place, length or LENGTH)
 
 
-def words_to_slot(prompt: Prompt, backbone: Backbone) -> Prompt:
-    """The prompt with the words before its first field turned into a soft slot that is filled with their embeddings.
+def words_to_slot(prompt: Prompt, backbone: Backbone, length: int | None = None, whole_lines: bool = False) -> Prompt:
+    """The prompt with the first words before its first field, in its first turn, turned into a soft slot.
 
-    A slot so filled scores as the words did; tuning goes on from there. A prompt without such words, or with soft slots of its
-    own, stays as it is.
+    The slot is filled with the words' embeddings, so it scores as they did, and tuning goes on from there. A prompt with less
+    than FEWEST_WORDS there, or with soft slots of its own, stays as it is.
+
+    Settings:
+        length: vectors in the slot; the words' first ones, or the words again and again. None: as many as there are words.
+        whole_lines: leave the line on which the field stands.
     """
     if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):
         return prompt
@@ -67,20 +84,26 @@ def words_to_slot(prompt: Prompt, backbone: Backbone) -> Prompt:
     text = turn.segments[at]
     assert isinstance(text, Text)
     words, rest = _first_lines(text.text, backbone)
+    if whole_lines and not rest.strip():
+        words, rest = text.text[: max(0, text.text.rfind("\n"))], text.text[max(0, text.text.rfind("\n")) :]
     kept, space = (words[:-1], " ") if words.endswith(" ") else (words, "")
     ids = backbone.encode(kept)
+    if len(ids) < FEWEST_WORDS:
+        return prompt
+    ids = ids if length is None else (ids * length)[:length]
     slot = SoftSlot(_free("words", set(prompt.slots)), len(ids), backbone.embed(ids).cpu().numpy())
     first = type(turn)(turn.role, (*turn.segments[:at], slot, Text(space + rest), *turn.segments[at + 1 :]))
     return Prompt((first, *prompt.turns[1:]))
 
 
 def _first_lines(text: str, backbone: Backbone) -> tuple[str, str]:
-    """As many whole lines as have MOST_WORDS tokens at most, with the line's end that follows them; and the rest."""
+    """As many whole lines as have MOST_WORDS tokens at most, without the line's end that follows them; and the rest."""
     if len(backbone.encode(text)) <= MOST_WORDS:
         return text, ""
     lines = text.splitlines(keepends=True)
-    fit = (n for n in range(len(lines), 1, -1) if len(backbone.encode("".join(lines[:n]))) <= MOST_WORDS)
-    words = "".join(lines[: next(fit, 1)]).rstrip("\n")
+    least = 1 + next(n for n, line in enumerate(lines) if line.strip())
+    fit = (n for n in range(len(lines), least, -1) if len(backbone.encode("".join(lines[:n]))) <= MOST_WORDS)
+    words = "".join(lines[: next(fit, least)]).rstrip("\n")
     return words, text[len(words) :]
 
 

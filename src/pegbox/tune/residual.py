@@ -26,7 +26,7 @@ class Residual:
     """Prompt tuning with P = E + MLP(E), where E is learned too; one two-layer network for all positions.
 
     Settings:
-        length: vectors in a slot that pegbox puts in itself.
+        length: vectors in a slot that pegbox puts in itself; None as for `Soft`.
         place: where it goes: "instead" of the words before the text, "first", "after" the text, or "both"; as for `Soft`.
         width: the network's hidden width.
         schedule: steps, learning rates and the rest.
@@ -36,7 +36,7 @@ class Residual:
         the unit of the learning rate (the embeddings' root mean square).
     """
 
-    length: int = 20
+    length: int | None = None
     place: Place = "instead"
     width: int = 64
     schedule: Schedule = field(default_factory=Schedule)
@@ -59,7 +59,7 @@ class Residual:
         trail: Trail,
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
-        placed = soft_slots(prompt, self.place, self.length, backbone)
+        placed = soft_slots(prompt, self.place, self.length, backbone, task.channel)
         variants = len(self.schedule.learning_rates)
         starts = start_vectors(placed, backbone, task, variants)
         scale = root_mean_square(backbone.vocabulary()[0])
@@ -79,11 +79,13 @@ class Residual:
 
     def _start(self, starts: Vectors, variants: int, rng: np.random.Generator) -> Parameters:
         """No distance from the words, a random network, and a gate that is shut."""
-        width = next(iter(starts.values())).shape[-1]
+        like = next(iter(starts.values()))
+        width = like.shape[-1]
         drawn = rng.normal(0, 1, (2, width, self.width)).astype(np.float32)
         network = {
             "network.in": torch.from_numpy(drawn[0]).mul_(width**-0.5).expand(variants, -1, -1),
             "network.out": torch.from_numpy(drawn[1]).T.mul(self.width**-0.5).expand(variants, -1, -1),
             "network.gate": torch.zeros(variants, width),
         }
-        return {**{name: torch.zeros_like(vectors) for name, vectors in starts.items()}, **network}
+        placed = {name: values.to(like.device) for name, values in network.items()}
+        return {**{name: torch.zeros_like(vectors) for name, vectors in starts.items()}, **placed}

@@ -24,18 +24,18 @@ class Soft:
     """Prompt tuning. What is trained is the distance from the start, in units of the embeddings' root mean square.
 
     Settings:
-        length: vectors in a slot that pegbox puts in itself.
+        length: vectors in a slot that pegbox puts in itself. None: 20, or as many as the words that they take the place of.
         place: "instead" turns the words before the text into vectors, so that tuning starts as the written prompt and the
-            result is no longer than that; without such words it means "first". Vectors that come first change how the text is
-            read; those "after" it learn less in a step, but the texts need reading only once. "both" is first and after. Soft
-            slots written in the prompt come before all this.
+            result is no longer than that; without an instruction there it means "first". Vectors that come first change how
+            the text is read; those "after" it learn less in a step, but the texts need reading only once. "both" is first
+            and after. Soft slots written in the prompt come before all this.
         schedule: steps, learning rates and the rest.
 
     Source: Lester et al. 2021 (arXiv 2104.08691): vectors started from label words and vocabulary. We differ in AdamW for
         Adafactor, in the unit of the learning rate, in a start from a whole instruction, and in where the slot may stand.
     """
 
-    length: int = 20
+    length: int | None = None
     place: Place = "instead"
     schedule: Schedule = field(default_factory=Schedule)
 
@@ -55,7 +55,7 @@ class Soft:
         trail: Trail,
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
-        placed = soft_slots(prompt, self.place, self.length, backbone)
+        placed = soft_slots(prompt, self.place, self.length, backbone, task.channel)
         starts = start_vectors(placed, backbone, task, len(self.schedule.learning_rates))
         scale = root_mean_square(backbone.vocabulary()[0])
 

@@ -20,7 +20,7 @@ def start_vectors(prompt: Prompt, backbone: Backbone, task: Classification, vari
             if slot.vectors is None:
                 vectors = backbone.embed(start_words(prompt, backbone, task, slot.length))
             else:
-                vectors = torch.tensor(slot.vectors)
+                vectors = torch.tensor(slot.vectors, device=backbone.embed([0]).device)
             found[name] = vectors.expand(variants, -1, -1)
     return found
 

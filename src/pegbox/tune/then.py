@@ -23,7 +23,7 @@ class Then:
     Settings:
         first: for example a search for words.
         second: for example soft slots around the words that were found.
-        share: the first method's share of the budget; what it leaves of this is the second's.
+        share: the first method's share of the budget; what a word search leaves of this is the second's.
     """
 
     first: Tuner

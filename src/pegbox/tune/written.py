@@ -12,6 +12,9 @@ from pegbox.tune.budget import Meter
 from pegbox.tune.dev_score import DevScore, dev_score, remembered
 from pegbox.tune.trail import Trail
 
+_ROUNDING = 1e-4
+"""Nats: vectors that start as words score as these do, but for so much."""
+
 
 def or_written(
     tuned: Prompt,
@@ -23,7 +26,7 @@ def or_written(
     meter: Meter,
     trail: Trail,
 ) -> Prompt:
-    """The tuned prompt, unless the written one, where it has no slot to fill, fits the dev rows better.
+    """The tuned prompt, unless the written one, where it has no slot to fill, fits the dev rows as well.
 
     Settings:
         prior: the labels' shares among the training rows.
@@ -35,7 +38,7 @@ def or_written(
         return remembered(key, lambda: dev_score(prompt, task, backbone, dev, prior), meter, trail)
 
     before, after = fit("written", written), fit("tuned", tuned)
-    if after.fit >= before.fit:
+    if after.fit > before.fit + _ROUNDING:
         return tuned
     told = f"calibrated dev loss {-after.fit:.3f} with the vectors, {-before.fit:.3f} without, on {len(dev)} rows"
     trail.write("note", text=f"the vectors do not beat the prompt without them, which is kept ({told})")
