@@ -58,9 +58,8 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     field = next((at for at, segment in enumerate(segments) if isinstance(segment, Field)), len(segments))
     behind = segments[first:]
     common = behind[: field - first] if field > first else []
-    fixed, fields = 0, [segment.name for segment in behind if isinstance(segment, Field)]
-    for segment in behind[len(common) :]:
-        fixed += _length(segment, backbone)
+    fields = [segment.name for segment in behind if isinstance(segment, Field)]
+    fixed = sum(_length(segment, backbone) for segment in behind[len(common) :])
     own = [fixed + sum(len(backbone.encode(row[name])) for name in fields) for row in rows.fields]
     return Lengths(own, sum(_length(segment, backbone) for segment in common))
 

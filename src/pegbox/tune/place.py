@@ -76,8 +76,8 @@ def words_to_slot(prompt: Prompt, backbone: Backbone, length: int | None = None,
     if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):
         return prompt
     turn = prompt.turns[0]
-    end = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Field | Answer)), len(turn.segments))
-    before = enumerate(turn.segments[:end])
+    stop = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Field | Answer)), len(turn.segments))
+    before = enumerate(turn.segments[:stop])
     at = next((n for n, segment in before if isinstance(segment, Text) and segment.text.strip()), None)
     if at is None:
         return prompt
@@ -85,7 +85,8 @@ def words_to_slot(prompt: Prompt, backbone: Backbone, length: int | None = None,
     assert isinstance(text, Text)
     words, rest = _first_lines(text.text, backbone)
     if whole_lines and not rest.strip():
-        words, rest = text.text[: max(0, text.text.rfind("\n"))], text.text[max(0, text.text.rfind("\n")) :]
+        words, end_of_line, line = text.text.rpartition("\n")
+        rest = end_of_line + line
     kept, space = (words[:-1], " ") if words.endswith(" ") else (words, "")
     ids = backbone.encode(kept)
     if len(ids) < FEWEST_WORDS:
