@@ -449,7 +449,7 @@ def test_processes_of_their_own_print_nothing_but_what_is_meant(lab: Any, mood_f
         assert tuned.warned == ""
     shown = lab.run("predict", "soft", mood_file, "--text", "text")
     assert (shown.warned, len(shown.told.splitlines())) == ("", 61)
-    every = ",".join(name for name in METHODS if name not in ("soft-from-hard", "soft-after"))
+    every = ",".join(name for name in METHODS if name not in ("hybrid-after", "soft-after"))
     compared = lab.run("compare", mood_file, *named, *QUICK, "--budget", "3ktokens", "--methods", every, "--json")
     assert compared.warned == f"note: {mood_file}: 12 of 60 rows are split off as test rows (stratified, seed 0) and sealed.\n"
     assert len(json.loads(compared.told)["table"]) == len(METHODS) - 2

@@ -174,8 +174,8 @@ def test_a_method_is_known_by_what_it_does_in_every_process() -> None:
     code = (
         f"import sys, json; sys.path.insert(0, {str(Path(pegbox.__file__).parents[1])!r})\n"
         "from pegbox.recipe.methods import method; from pegbox.recipe.settings import identity\n"
-        "print(json.dumps(identity(method('soft-from-hard').make())))"
+        "print(json.dumps(identity(method('hybrid-after').make())))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert json.loads(told) == identity(method("soft-from-hard").make())
+    assert json.loads(told) == identity(method("hybrid-after").make())
     assert identity(method("soft").make()) != identity(with_settings(method("soft").make(), {"length": 3}))

@@ -39,12 +39,14 @@ from pegbox.cli.options import (
     pairs_by_method,
 )
 from pegbox.cli.printing import aloud, print_json
+from pegbox.cli.recipe import Recipe, write_recipe
 from pegbox.errors import SettingsError
 
 DEMO = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
 
 
 def compare(
+    context: typer.Context,
     data: Annotated[str | None, typer.Argument(help=DATA, show_default=False, metavar="DATA")] = None,
     data_option: Annotated[str | None, typer.Option("--data", help="The same as the argument.")] = None,
     text: Text = None,
@@ -77,6 +79,7 @@ def compare(
     on_problem: OnProblem = "error",
     field_limit: FieldLimit = FIELD_LIMIT,
     no_quotes: NoQuotes = False,
+    recipe: Recipe = None,  # noqa: ARG001  # its callback reads it
     as_json: Json = False,
 ) -> None:
     """Compare methods on your data: equal rows, splits, seeds and budgets, then once on sealed test rows. Ends with a report.
@@ -104,6 +107,7 @@ def compare(
         budget=budget, seeds=seeds, tuning_seeds=tuning_seeds, shots=shots, calibration=calibration, channel=channel,
         settings=pairs_by_method(settings), dtype=dtype, device=device,
     )  # fmt: skip
+    write_recipe(context, folder / "recipe.toml", data=source)
     if as_json:
         said = {"best": report.best, "winner": report.winner, "recommendation": report.recommendation, "table": report.table()}
         print_json({"report": str(folder / "report.json"), "page": str(folder / "report.html"), **said})
@@ -132,6 +136,7 @@ def tune(
     on_problem: OnProblem = "error",
     field_limit: FieldLimit = FIELD_LIMIT,
     no_quotes: NoQuotes = False,
+    recipe: Recipe = None,  # noqa: ARG001  # its callback reads it
     as_json: Json = False,
 ) -> None:
     """Tune one prompt on your data and save it. Interrupted, the same command goes on where it was."""

@@ -117,17 +117,18 @@ def _residual() -> Any:
 
 def _hybrid() -> Any:
     from pegbox.tune.search import Search
-    from pegbox.tune.then import Then
-
-    return Then(Search(), _soft_after())  # the winning words may be long; so they are read once
-
-
-def _soft_from_hard() -> Any:
-    from pegbox.tune.search import Search
     from pegbox.tune.soft import Soft
     from pegbox.tune.then import Then
 
-    return Then(Search(), Soft())
+    # Examples make every step of the vectors dearer, and several words for a label are harder for them to learn.
+    return Then(Search(shots=(), words=1), Soft(), share=0.15)
+
+
+def _hybrid_after() -> Any:
+    from pegbox.tune.search import Search
+    from pegbox.tune.then import Then
+
+    return Then(Search(), _soft_after())  # the winning words may be long; so they are read once
 
 
 METHODS: dict[str, Method] = {
@@ -157,9 +158,14 @@ METHODS: dict[str, Method] = {
         Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after),
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
         Method(
-            "hybrid", "hybrid", "words searched first, then vectors learned after the text, around the winning words", _hybrid
+            "hybrid", "hybrid", "words searched first, then those before the text turned into vectors and learned on", _hybrid
         ),
-        Method("soft-from-hard", "hybrid", "words searched first, then turned into vectors and learned on", _soft_from_hard),
+        Method(
+            "hybrid-after",
+            "hybrid",
+            "words and examples searched first, then vectors learned after the text, around them",
+            _hybrid_after,
+        ),
     )
 }
 
