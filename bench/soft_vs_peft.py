@@ -1,6 +1,6 @@
 """Soft prompts against PEFT's prompt tuning: the same model, rows, steps, batch, optimiser, sweep and seeds.
 
-    .venv/bin/python bench/soft_vs_peft.py [--steps 100] [--seeds 3] [--out bench/soft_vs_peft.json]
+    .venv/bin/python bench/soft_vs_peft.py [--steps 200] [--batch 8] [--seeds 3] [--out bench/soft_vs_peft.json]
 
 Question types (sample:questions), 1,000 training rows of which 200 choose, all other rows as test. Both start as the words of
 the written prompt before the text and keep the rest of it, so both have the same number of vectors in the same place; AdamW
@@ -33,7 +33,6 @@ from pegbox.tune.budget import Budget
 from pegbox.tune.descent import batch_rows
 from pegbox.tune.trail import Trail
 
-BATCH = 16
 UNLIMITED = Budget(tokens=10**12)
 OURS, THEIRS = (0.04, 0.08, 0.16), (3e-3, 1e-2, 3e-2)  # ours are in units of the embeddings' size (0.13), theirs are raw
 
@@ -58,7 +57,9 @@ def ours(backbone: Any, method: str, seed: int, tested: int | None, settings: di
     return {"method": method, "seed": seed, "accuracy": accuracy, "seconds": took, "best": best}
 
 
-def theirs(seed: int, steps: int, rate: float, backbone: Any, tested: int | None, score_test: bool) -> dict[str, Any]:
+def theirs(
+    seed: int, steps: int, batch: int, rate: float, backbone: Any, tested: int | None, score_test: bool
+) -> dict[str, Any]:
     """One run of PEFT's prompt tuning."""
     from peft import PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -92,7 +93,7 @@ def theirs(seed: int, steps: int, rate: float, backbone: Any, tested: int | None
     began = time.monotonic()
     best, kept = math.inf, trained[0].detach().clone()
     for step in range(steps):
-        rows = train.take(batch_rows(step, BATCH, len(train), seed))
+        rows = train.take(batch_rows(step, batch, len(train), seed))
         pairs = [(text, words[answer]) for text, answer in zip(rows.column(), rows.answers(), strict=True)]
         loss = model(**padded(tokenizer, layout, pairs)).loss
         loss.backward()
@@ -137,9 +138,9 @@ def label_scores(model: Any, tokenizer: Any, layout: str, rows: Any, words: dict
     found = np.zeros((len(texts), len(first)), dtype=np.float32)
     for start in range(0, len(order), 32):
         at = order[start : start + 32]
-        batch = padded(tokenizer, layout, [(texts[n], "") for n in at])
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        last = model.peft_config["default"].num_virtual_tokens + batch["attention_mask"].sum(1) - 1
+        inputs = padded(tokenizer, layout, [(texts[n], "") for n in at])
+        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        last = model.peft_config["default"].num_virtual_tokens + inputs["attention_mask"].sum(1) - 1
         chosen = logits[torch.arange(len(at)), last][:, first].float().log_softmax(-1)
         found[at] = chosen.numpy()
     return found
@@ -148,8 +149,8 @@ def label_scores(model: Any, tokenizer: Any, layout: str, rows: Any, words: dict
 class Bench:
     """Runs the parts and keeps every result."""
 
-    def __init__(self, steps: int, seeds: int, tested: int | None, out: Path) -> None:
-        self.steps, self.seeds, self.tested, self.out = steps, range(seeds), tested, out
+    def __init__(self, steps: int, batch: int, seeds: int, tested: int | None, out: Path) -> None:
+        self.steps, self.batch, self.seeds, self.tested, self.out = steps, batch, range(seeds), tested, out
         self.backbone = open_backbone("smollm2")
         self.results: list[dict[str, Any]] = []
 
@@ -166,10 +167,10 @@ class Bench:
 
     def soft(self) -> None:
         """The sweep with a third of the steps, then every seed with the rate that did best."""
-        short = {"schedule.batch": BATCH, "schedule.steps": self.steps // 3, "schedule.learning_rates": OURS}
+        short = {"schedule.batch": self.batch, "schedule.steps": self.steps // 3, "schedule.learning_rates": OURS}
         swept = self.keep(ours(self.backbone, "soft", 0, self.tested, short, UNLIMITED) | {"sweep": True})
         rate = OURS[swept["best"]["variant"]]
-        whole = {"schedule.batch": BATCH, "schedule.steps": self.steps, "schedule.learning_rates": (rate,)}
+        whole = {"schedule.batch": self.batch, "schedule.steps": self.steps, "schedule.learning_rates": (rate,)}
         for seed in self.seeds:
             self.keep(ours(self.backbone, "soft", seed, self.tested, whole, UNLIMITED) | {"rate": rate})
 
@@ -179,10 +180,10 @@ class Bench:
 
     def peft(self) -> None:
         """The same sweep, and the same seeds."""
-        sweep = [self.keep(theirs(0, self.steps // 3, rate, self.backbone, None, False)) for rate in THEIRS]
+        sweep = [self.keep(theirs(0, self.steps // 3, self.batch, rate, self.backbone, None, False)) for rate in THEIRS]
         rate = min(sweep, key=lambda found: found["dev_loss"])["rate"]
         for seed in self.seeds:
-            self.keep(theirs(seed, self.steps, rate, self.backbone, self.tested, True))
+            self.keep(theirs(seed, self.steps, self.batch, rate, self.backbone, self.tested, True))
 
     def summary(self) -> None:
         scored = [result for result in self.results if "accuracy" in result and not result.get("sweep")]
@@ -193,14 +194,15 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hybrid-budget", default="120s")
     parser.add_argument("--test-rows", type=int, default=None, help="score only so many of the test rows")
     parser.add_argument("--parts", default="references,soft,hybrid,peft", help="comma-separated")
     parser.add_argument("--out", type=Path, default=Path("bench/soft_vs_peft.json"))
     chosen = parser.parse_args()
-    bench = Bench(chosen.steps, chosen.seeds, chosen.test_rows, chosen.out)
+    bench = Bench(chosen.steps, chosen.batch, chosen.seeds, chosen.test_rows, chosen.out)
     for part in chosen.parts.split(","):
         if part == "hybrid":
             bench.hybrid(chosen.hybrid_budget)

@@ -73,6 +73,25 @@ def test_frozen_keys_get_no_gradient_and_the_query_gets_all_of_its_own() -> None
         assert torch.allclose(part[:, :, 5:], whole[:, :, 5:], atol=1e-5)
 
 
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_fan_is_the_formula_branch_by_branch(padded: bool, softcap: float | None) -> None:
+    """Two branches of two positions each over five kept ones: each as if the other were not there."""
+    seen = torch.ones(3, 5, dtype=torch.bool)
+    if padded:
+        seen[1, :3] = False
+    with attention.fanned(attention.Fan(5, 2, seen if padded else None)):
+        found, _ = attention.grouped_attention(torch.nn.Module(), QUERY, KEY, VALUE, None, softcap=softcap)
+    for branch in (0, 1):
+        own = [5 + 2 * branch, 6 + 2 * branch]
+        allowed = torch.zeros(3, 1, 4, 9, dtype=torch.bool)
+        allowed[:, 0, :, :5] = seen[:, None]
+        for at in (0, 1):
+            allowed[:, 0, 2 * branch + at, own[: at + 1]] = True
+        want = by_formula(allowed, 5**-0.5, softcap)[:, 2 * branch : 2 * branch + 2]
+        assert torch.allclose(found[:, 2 * branch : 2 * branch + 2], want, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_long_passes_go_through_the_stock_function_and_score_alike(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Padding and short windows leave some of its queries with nothing to see; that must not reach a score."""

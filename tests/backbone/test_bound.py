@@ -261,7 +261,7 @@ def test_a_pass_is_bounded_in_new_and_in_kept_positions(monkeypatch: pytest.Monk
 
     class Row:
         def __init__(self, new: int, past: int) -> None:
-            self.codes, self.past = (0,) * new, past
+            self.codes, self.past, self.head = (0,) * new, past, (object(),)
 
     rows = [Row(3, 0), Row(3, 0), Row(4, 0), Row(4, 0), Row(20, 0), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 50)]
     found = passes.batches(rows)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +22,24 @@ _MOST = 1 << 26
 _frozen: ContextVar[int] = ContextVar("frozen", default=0)
 
 
+@dataclass(frozen=True)
+class Fan:
+    """Several branches that look back on the same kept keys and values, of which there is one copy, but not on each other.
+
+    Settings:
+        past: kept positions.
+        branches: how many; the new positions are theirs, one branch after the other and all equally long.
+        seen: which of the kept positions are real. Shape: [N, past]; None: all.
+    """
+
+    past: int
+    branches: int
+    seen: torch.Tensor | None = None
+
+
+_fan: ContextVar[Fan | None] = ContextVar("fan", default=None)
+
+
 @contextmanager
 def frozen_past(length: int) -> Iterator[None]:
     """Within it, no gradient is formed for the first `length` keys and values."""
@@ -29,6 +48,21 @@ def frozen_past(length: int) -> Iterator[None]:
         yield
     finally:
         _frozen.reset(token)
+
+
+@contextmanager
+def fanned(fan: Fan) -> Iterator[None]:
+    """Within it, the new positions are a fan's branches."""
+    token = _fan.set(fan)
+    try:
+        yield
+    finally:
+        _fan.reset(token)
+
+
+def fits(scores: int) -> bool:
+    """Whether so many scores may be held at once."""
+    return scores <= _MOST
 
 
 def grouped_attention(
@@ -47,6 +81,8 @@ def grouped_attention(
         None for plain causal; result [N, T, heads, D].
     """
     rows, heads, width, size = query.shape
+    if (fan := _fan.get()) is not None:
+        return _fan_attention(query, key, value, fan, scaling, softcap), None
     if rows * heads * width * key.shape[2] > _MOST and softcap is None:
         found: tuple[torch.Tensor, None] = AttentionInterface()["sdpa"](
             module, query, key, value, attention_mask, scaling=scaling, **rest
@@ -70,6 +106,43 @@ def grouped_attention(
     return made.view(rows, heads, width, -1).transpose(1, 2).contiguous(), None
 
 
+def _fan_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, fan: Fan, scaling: float | None, softcap: float | None
+) -> torch.Tensor:
+    """The same where each new position sees what is kept and its own branch's past.
+
+    Shape: query [N, heads, branches * T, D]; key, value [N, shared heads, past + branches * T, D]; result [N, branches * T,
+        heads, D].
+    """
+    rows, heads, width, size = query.shape
+    groups, each, past = key.shape[1], width // fan.branches, fan.past
+    kept = _frozen.get() > 0 and torch.is_grad_enabled()
+    old_keys, old_values = (part[:, :, :past].detach() if kept else part[:, :, :past] for part in (key, value))
+    new_keys, new_values = (p[:, :, past:].reshape(rows, groups, fan.branches, each, -1) for p in (key, value))
+    asked = query.view(rows, groups, heads // groups, fan.branches, each, size).transpose(2, 3)
+    asked = asked.reshape(rows, groups, fan.branches, -1, size)  # [N, groups, branches, heads of a group * T, D]
+    back = asked.view(rows, groups, -1, size) @ old_keys.transpose(-1, -2)
+    scores = torch.cat([back.view(*asked.shape[:-1], past), asked @ new_keys.transpose(-1, -2)], dim=-1).float()
+    scores = scores * (size**-0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    scores = scores.masked_fill(~_seen_in_fan(fan, rows, heads // groups, each, query.device), torch.finfo(torch.float32).min)
+    shares = scores.softmax(-1).to(query.dtype)
+    made = (shares[..., :past].reshape(rows, groups, -1, past) @ old_values).view(*asked.shape[:-1], -1)
+    made = made + shares[..., past:] @ new_values
+    made = made.view(rows, groups, fan.branches, heads // groups, each, -1).permute(0, 2, 4, 1, 3, 5)
+    return made.reshape(rows, width, heads, -1)
+
+
+def _seen_in_fan(fan: Fan, rows: int, copies: int, each: int, device: torch.device) -> torch.Tensor:
+    """What a branch's positions see, for each of the query heads that share keys. Shape: [N or 1, 1, 1, copies * T, past + T]."""
+    own = torch.ones(each, each, dtype=torch.bool, device=device).tril().repeat(copies, 1)
+    if fan.seen is None:
+        return torch.cat([own.new_ones(len(own), fan.past), own], dim=-1)[None, None, None]
+    past = fan.seen[:, None].expand(rows, len(own), fan.past)
+    return torch.cat([past, own.expand(rows, -1, -1)], dim=-1)[:, None, None]
+
+
 def _parts(tensor: torch.Tensor, past: int) -> list[torch.Tensor]:
     return [tensor[:, :, :past].detach(), tensor[:, :, past:]] if past else [tensor]
 
@@ -84,5 +157,11 @@ def use(model: Any) -> None:
     """Switches a model that runs the stock attention on a CPU to this one."""
     if model.device.type == "cpu" and model.config.get_text_config()._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, grouped_attention)
-        AttentionMaskInterface.register(NAME, AttentionMaskInterface()["sdpa"])
+        AttentionMaskInterface.register(NAME, _mask)
         model.set_attn_implementation(NAME)
+
+
+def _mask(*given: Any, **named: Any) -> torch.Tensor | None:
+    """The stock function's mask; a fan makes its own."""
+    made: torch.Tensor | None = None if _fan.get() is not None else AttentionMaskInterface()["sdpa"](*given, **named)
+    return made

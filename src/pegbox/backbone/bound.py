@@ -16,7 +16,7 @@ from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.live import Variants, code, variants
-from pegbox.backbone.passes import TOKENS, Row, batches
+from pegbox.backbone.passes import TOKENS, Row, batches, fan
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Choices, Live, Targets
 from pegbox.backbone.trie import AnswerTrie, answer_trie, sum_ways
@@ -282,9 +282,24 @@ class HuggingFaceBound:
         return [found[at] for at in range(len(rows))]
 
     def _pass(self, rows: Sequence[Row], now: Variants) -> list[torch.Tensor]:
+        """The same for rows that are run together."""
+        if groups := fan(rows):
+            heads = [rows[group[0]].head for group in groups]
+            if self._engine.fans(heads, max(len(row.codes) for row in rows), len(groups[0])):
+                return self._fan(rows, groups, now)
         embeds = now.embeds([row.codes for row in rows], [row.variant for row in rows], [row.at for row in rows])
         hidden = self._engine.hidden([row.head for row in rows], embeds, [len(row.codes) for row in rows])
         return [states[row.read - 1 : len(row.codes)] for states, row in zip(hidden, rows, strict=True)]
+
+    def _fan(self, rows: Sequence[Row], groups: Sequence[Sequence[int]], now: Variants) -> list[torch.Tensor]:
+        """The same, with what some of the rows look back on held once for them."""
+        order = [at for group in groups for at in group]
+        some = [rows[at] for at in order]
+        embeds = now.embeds([row.codes for row in some], [row.variant for row in some], [row.at for row in some])
+        heads, lengths = [rows[group[0]].head for group in groups], [len(row.codes) for row in some]
+        hidden = self._engine.fan(heads, embeds, lengths, len(groups[0]))
+        found = dict(zip(order, hidden, strict=True))
+        return [found[at][row.read - 1 : len(row.codes)] for at, row in enumerate(rows)]
 
     def _branches(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids]) -> list[torch.Tensor]:
         """The same, with all rows of a variant as branches of one sequence."""

@@ -42,6 +42,7 @@ class Engine:
         self.device: torch.device = model.device
         self.embedding: torch.Tensor = model.get_input_embeddings().weight
         config = model.config.get_text_config()
+        self._query_heads: int = int(config.num_attention_heads)
         self.context: int = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self._scale: float = float(getattr(config, "logit_scale", None) or 1.0)
@@ -92,17 +93,62 @@ class Engine:
         positions = (past + places).expand(count, -1)
         return self._through([head], embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
 
-    @functools.cached_property
-    def packs(self) -> bool:
-        """Whether `branches` gives what each branch alone would: proved on a few tokens, since not every model heeds positions.
+    def fan(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int) -> torch.Tensor:
+        """Last hidden states of several branches to each head, which is held once for all of them. See `fans`.
 
-        Attention windows are measured by place in the sequence, which the branches share.
+        Settings:
+            lengths: of the branches that are real, each head's one after the other.
+            branches: to each head.
+
+        Shape: heads N; embeds [N * branches, T, H]; lengths N * branches; result [N * branches, T, H], in the model's dtype.
         """
+        past, width = [_length(head) for head in heads], embeds.shape[1]
+        before = max(past)
+        starts = torch.tensor(past, device=self.device)[:, None]
+        seen = None
+        if min(past) < before:
+            seen = torch.arange(before, device=self.device)[None] >= before - starts
+        positions = starts + torch.arange(width, device=self.device).repeat(branches)[None]
+        cache = DynamicCache(_stack(heads, before))
+        together = embeds.reshape(len(heads), branches * width, -1)
+        with attention.fanned(attention.Fan(before, branches, seen)):
+            found = self._through(heads, together, None, positions, cache, before, sum(lengths))[0]
+        return found.view(len(embeds), width, -1)
+
+    def fans(self, heads: Sequence[Head], width: int, branches: int) -> bool:
+        """Whether `fan` may run these: the model allows it, and the scores are not too many to be held at once."""
+        before = max(map(_length, heads))
+        if before == 0 or not attention.fits(len(heads) * branches * width * (before + width) * self._query_heads):
+            return False
+        return self._fans
+
+    @functools.cached_property
+    def _fans(self) -> bool:
+        """Whether `fan` gives what each branch alone would: proved on a few tokens, as `packs` is."""
+        config = self.model.config.get_text_config()
+        if config._attn_implementation != attention.NAME or not self._full_attention:
+            return False
+        embeds = self.model.get_input_embeddings()(torch.tensor([[1, 2, 3], [1, 4, 5]], device=self.device)).detach()
+        before = replace(self.spent)
+        with torch.no_grad():
+            heads = [(run,) for run in self.extend([()], embeds[:1, :2], [2])]
+            together = self.fan(heads, embeds[:, 1:], [2, 2], 2)
+            alone = self.hidden(heads * 2, embeds[:, 1:], [2, 2])
+        self.spent.forward, self.spent.backward = before.forward, before.backward
+        return _close(together, alone)
+
+    @property
+    def _full_attention(self) -> bool:
+        """Whether no layer has a window. Windows are measured by place in the sequence, which branches share."""
         config = self.model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
-        if getattr(config, "sliding_window", None) or kinds != {"full_attention"}:
-            return False
-        if config._attn_implementation not in (attention.NAME, "sdpa"):
+        return not getattr(config, "sliding_window", None) and kinds == {"full_attention"}
+
+    @functools.cached_property
+    def packs(self) -> bool:
+        """Whether `branches` gives what each branch alone would: proved on a few tokens, since not every model heeds positions."""
+        config = self.model.config.get_text_config()
+        if config._attn_implementation not in (attention.NAME, "sdpa") or not self._full_attention:
             return False
         embeds = self.model.get_input_embeddings()(torch.tensor([[1, 2, 3, 4, 5]], device=self.device)).detach()
         before = replace(self.spent)
@@ -110,7 +156,7 @@ class Engine:
             together = self.branches((), embeds, 2, [1, 2])[0, 3:]
             alone = self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])[0, 2:]
         self.spent.forward, self.spent.backward = before.forward, before.backward
-        return torch.allclose(together.float(), alone.float(), rtol=3e-2, atol=3e-2 * float(alone.float().abs().max()))
+        return _close(together, alone)
 
     def logits(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
         """The output matrix's rows for these tokens (all of them by default), applied to hidden states.
@@ -179,6 +225,10 @@ class Engine:
                 "logits = output matrix x hidden states, scaled or soft-capped as the configuration says",
                 "use another model, or report this one",
             )
+
+
+def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return torch.allclose(found.float(), wanted.float(), rtol=3e-2, atol=3e-2 * float(wanted.float().abs().max()))
 
 
 def _own_copy(part: torch.Tensor) -> torch.Tensor:

@@ -32,14 +32,47 @@ class Row:
 
 
 def batches(rows: Sequence[Row]) -> list[list[int]]:
-    """Positions of rows of near length, together at most TOKENS new and KEPT earlier positions, of which few are padding."""
+    """Positions of rows of near length, together at most TOKENS new and KEPT earlier positions, of which few are padding.
+
+    Rows that look back on the same stay together, where that is so for all: what they look back on is then held once.
+    """
     found: list[list[int]] = [[]]
     most = real = 0
-    for at in sorted(range(len(rows)), key=lambda at: (len(rows[at].codes), rows[at].past)):
-        width = len(rows[at].codes)
-        most, real, count = max(most, rows[at].past), real + width, len(found[-1]) + 1
-        if found[-1] and (count * width > TOKENS or count * most > KEPT or count * width - real > SLACK + real // 8):
+    for some in sorted(_units(rows), key=lambda some: (_width(rows, some), rows[some[0]].past)):
+        width, past = _width(rows, some), rows[some[0]].past
+        count = len(found[-1]) + len(some)
+        most, real = max(most, past), real + sum(len(rows[at].codes) for at in some)
+        full = count * width > TOKENS or count // len(some) * most > KEPT or count * width - real > SLACK + real // 8
+        if found[-1] and full:
             found.append([])
-            most, real = rows[at].past, width
-        found[-1].append(at)
+            most, real = past, sum(len(rows[at].codes) for at in some)
+        found[-1].extend(some)
     return found
+
+
+def fan(rows: Sequence[Row]) -> list[list[int]]:
+    """The rows by what they look back on, where each of these groups has as many, more than one, of near length; else nothing."""
+    groups = _by_head(rows)
+    width, real = max(len(row.codes) for row in rows), sum(len(row.codes) for row in rows)
+    same = len({len(group) for group in groups}) == 1 and len(groups[0]) > 1 and bool(rows[0].head)
+    return groups if same and len(rows) * width - real <= SLACK + real // 8 else []
+
+
+def _by_head(rows: Sequence[Row]) -> list[list[int]]:
+    groups: dict[Head, list[int]] = {}
+    for at, row in enumerate(rows):
+        groups.setdefault(row.head, []).append(at)
+    return list(groups.values())
+
+
+def _units(rows: Sequence[Row]) -> list[list[int]]:
+    """What is not parted: single rows, or groups that look back on the same."""
+    groups = _by_head(rows)
+    if len(groups) == 1 or len({len(group) for group in groups}) > 1:
+        return [[at] for at in range(len(rows))]
+    at_once = max(1, TOKENS // max(1, *(len(row.codes) for row in rows)))
+    return [group[at : at + at_once] for group in groups for at in range(0, len(group), at_once)]
+
+
+def _width(rows: Sequence[Row], some: Sequence[int]) -> int:
+    return max(len(rows[at].codes) for at in some)
