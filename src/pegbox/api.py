@@ -47,12 +47,17 @@ def open_backbone(model: str | HuggingFaceBackbone, dtype: str = "auto", device:
         model: smollm2, tiny, a Transformers folder, a .gguf file, a hub id, or a backbone that is loaded already.
         dtype: auto, float32, bfloat16 or float16.
         device: auto, cpu or cuda.
+
+    Keys and values of texts are kept in memory and in files as the environment says (PEGBOX_CACHE_BYTES,
+    PEGBOX_CACHE_DISK_BYTES, PEGBOX_CACHE_STORAGE); `tiny` keeps no files, as reading them takes longer than computing.
     """
     if isinstance(model, HuggingFaceBackbone):
         return model
+    from pegbox.backbone.storage import default_storage
     from pegbox.backbone.weights import load as load_weights
 
-    return HuggingFaceBackbone(load_weights(model, dtype, device))
+    on_disk = 0 if model == "tiny" else None
+    return HuggingFaceBackbone(load_weights(model, dtype, device), None, default_storage(), on_disk)
 
 
 def tune(

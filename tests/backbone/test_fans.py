@@ -10,8 +10,8 @@ import torch
 from pegbox.backbone.engine import Engine
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.passes import Row, batches, fan
-from pegbox.backbone.prefix_store import KeysValues
 from pegbox.backbone.seam import Answers, Choices, Live, Spent
+from pegbox.backbone.storage import KeysValues
 from pegbox.backbone.tiny import FAMILIES, tiny, tiny_family
 from pegbox.data.rows import Rows
 from pegbox.prompt import parse

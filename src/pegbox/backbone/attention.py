@@ -135,7 +135,7 @@ def _fan_attention(
 
 
 def _seen_in_fan(fan: Fan, rows: int, copies: int, each: int, device: torch.device) -> torch.Tensor:
-    """What a branch's positions see, for each of the query heads that share keys. Shape: [N or 1, 1, 1, copies * T, past + T]."""
+    """What a branch's positions see, for each of the heads that share keys. Shape: [N or 1, 1, 1, copies * T, past + T]."""
     own = torch.ones(each, each, dtype=torch.bool, device=device).tril().repeat(copies, 1)
     if fan.seen is None:
         return torch.cat([own.new_ones(len(own), fan.past), own], dim=-1)[None, None, None]

@@ -17,8 +17,8 @@ import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from transformers import DynamicCache
 
 from pegbox.backbone import attention
-from pegbox.backbone.prefix_store import Block, KeysValues
 from pegbox.backbone.seam import Spent
+from pegbox.backbone.storage import Block, KeysValues
 from pegbox.errors import BackboneError
 
 Head = tuple[KeysValues, ...]
@@ -146,7 +146,7 @@ class Engine:
 
     @functools.cached_property
     def packs(self) -> bool:
-        """Whether `branches` gives what each branch alone would: proved on a few tokens, since not every model heeds positions."""
+        """Whether `branches` gives what each branch alone would: proved on a few tokens, as not every model heeds positions."""
         config = self.model.config.get_text_config()
         if config._attn_implementation not in (attention.NAME, "sdpa") or not self._full_attention:
             return False

@@ -16,7 +16,8 @@ import torch
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.live import Variants, variants
-from pegbox.backbone.prefix_store import Block, PrefixStore
+from pegbox.backbone.prefix_store import PrefixStore
+from pegbox.backbone.storage import Block
 from pegbox.prompt import Prompt
 
 BLOCK = 32
@@ -61,7 +62,7 @@ class Frozen:
         blocks = tuple(tuple(order[at : at + BLOCK]) for at in range(0, len(order), BLOCK))
         keys = tuple(("own", self._content(shared, *(own[row] for row in block))) for block in blocks)
         probe, *_ = self.shared(shared) or self._run([own[order[0]][:1]])
-        size = probe.nbytes // probe.length
+        size = self._store.bytes_each(probe)
         wanted: list[tuple[Hashable, int]] = [(self._shared_key(shared), len(shared) * size)] if shared else []
         wanted += [(key, sum(len(own[row]) for row in block) * size) for key, block in zip(keys, blocks, strict=True)]
         block_of = {row: number for number, block in enumerate(blocks) for row in block}
@@ -74,8 +75,7 @@ class Frozen:
         key = self._shared_key(codes)
         kept = self._store.get(key)
         if kept is None:
-            kept = self._run([codes])
-            self._store.put(key, kept)
+            kept = self._store.put(key, self._run([codes]))
         return kept
 
     def own(self, front: Front, index: Sequence[int]) -> list[Head]:
@@ -86,8 +86,7 @@ class Frozen:
             block, key = front.blocks[number], front.keys[number]
             kept = self._store.get(key)
             if kept is None and key in front.granted:
-                kept = self._run([front.own[row] for row in block], front.shared)
-                self._store.put(key, kept)
+                kept = self._store.put(key, self._run([front.own[row] for row in block], front.shared), lasting=True)
             elif kept is None:
                 block = tuple(row for row in block if row in asked)
                 kept = self._run([front.own[row] for row in block], front.shared)

@@ -9,21 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from transformers import GenerationConfig
 
 from pegbox.backbone.bound import HuggingFaceBound, Written
 from pegbox.backbone.engine import Engine
+from pegbox.backbone.kept_files import KeptFiles
 from pegbox.backbone.layout import Speller
 from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Loaded, state_digest
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Spent
+from pegbox.backbone.storage import Storage
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
 
 _BATCH = 16
+FORMAT = "1"
+"""Of kept keys and values; to be raised when what a block holds, or how it is computed, changes."""
 
 
 class HuggingFaceBackbone:
@@ -31,18 +36,33 @@ class HuggingFaceBackbone:
 
     Settings:
         loaded: the model, its tokenizer and its digest.
-        cache_bytes: budget for kept keys and values; a quarter of the free memory by default.
+        cache_bytes: budget for kept keys and values in memory; a quarter of the free memory by default.
+        storage: in which numbers these are kept; bfloat16 and int8 hold more texts in the same bytes, and round scores.
+        cache_disk_bytes: budget for kept keys and values in files, which the next run finds again; 0: none; None: some
+            gigabytes, as the disk allows.
     """
 
-    def __init__(self, loaded: Loaded, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        cache_bytes: int | None = None,
+        storage: Storage = "exact",
+        cache_disk_bytes: int | None = 0,
+    ) -> None:
         self.name, self.digest, self.dtype, self.device = loaded.name, loaded.digest, loaded.dtype, loaded.device
         self.loaded = loaded
         self.spent = Spent()
-        self.store = PrefixStore(cache_bytes)
+        self.storage = storage
+        files = None if cache_disk_bytes == 0 else KeptFiles(_identity(loaded, storage), cache_disk_bytes)
+        self.store = PrefixStore(cache_bytes, storage, loaded.model.dtype, files, self._count_reused)
         self._engine = Engine(loaded.model, self.spent)
         self._speller = Speller(loaded.tokenizer)
         self.width = int(self._engine.embedding.shape[1])
         self.context = self._engine.context
+
+    def _count_reused(self, positions: int) -> None:
+        self.spent.forward += positions
+        self.spent.reused += positions
 
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> HuggingFaceBound:
         """See `pegbox.backbone.seam.Backbone.bind`."""
@@ -191,6 +211,12 @@ class HuggingFaceBackbone:
         other = HuggingFaceBackbone(loaded, cache_bytes=0)
         other.spent = other._engine.spent = self.spent
         return other
+
+
+def _identity(loaded: Loaded, storage: Storage) -> str:
+    """All that kept numbers depend on besides the texts: another version of the libraries may round otherwise."""
+    made_by = (torch.__version__, transformers.__version__)
+    return "\n".join([FORMAT, loaded.digest, loaded.dtype, torch.device(loaded.device).type, storage, *made_by])
 
 
 @contextmanager

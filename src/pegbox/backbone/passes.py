@@ -51,7 +51,7 @@ def batches(rows: Sequence[Row]) -> list[list[int]]:
 
 
 def fan(rows: Sequence[Row]) -> list[list[int]]:
-    """The rows by what they look back on, where each of these groups has as many, more than one, of near length; else nothing."""
+    """The rows by what they look back on, where all these groups have as many, more than one, of near length; else nothing."""
     groups = _by_head(rows)
     width, real = max(len(row.codes) for row in rows), sum(len(row.codes) for row in rows)
     same = len({len(group) for group in groups}) == 1 and len(groups[0]) > 1 and bool(rows[0].head)

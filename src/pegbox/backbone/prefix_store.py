@@ -1,39 +1,18 @@
-"""Keys and values of what does not change, kept under a byte budget."""
+"""Keys and values of what does not change, kept in memory under a byte budget, and in files under another."""
 
 from __future__ import annotations
 
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 
 import psutil
 import torch
 
+from pegbox.backbone.kept_files import KeptFiles
+from pegbox.backbone.storage import Block, KeysValues, Packed, Storage, pack, packed_bytes, unpack
 from pegbox.errors import SettingsError
-
-
-@dataclass(frozen=True, eq=False)
-class KeysValues:
-    """The keys and values of a run of positions in every layer.
-
-    Shape: keys [L, heads, T, D]; values [L, heads, T, D'].
-    """
-
-    keys: torch.Tensor
-    values: torch.Tensor
-
-    @property
-    def length(self) -> int:
-        return self.keys.shape[2]
-
-    @property
-    def nbytes(self) -> int:
-        return self.keys.nbytes + self.values.nbytes
-
-
-Block = tuple[KeysValues, ...]
 
 
 def default_budget() -> int:
@@ -51,20 +30,41 @@ def default_budget() -> int:
 class PrefixStore:
     """Blocks of keys and values by what they were computed from; the least lately used go first.
 
-    What a living owner has reserved is not thrown out for others. What does not fit is computed anew by whoever needs it.
+    What a living owner has reserved is not thrown out for others. What does not fit in memory goes to files, where there are
+    any; what fits nowhere is computed anew by whoever needs it. What is read from files counts as tokens spent, once, as if it
+    had been computed: so a method costs what it would cost alone, whatever others have left behind.
 
     Settings:
-        budget: bytes that may be kept.
+        budget: bytes that may be kept in memory.
+        storage: in which numbers.
+        dtype: the model's numbers.
+        files: where blocks are kept beyond memory and beyond this process; None: nowhere.
+        reused: told how many positions came out of files instead of being computed.
     """
 
-    def __init__(self, budget: int | None = None) -> None:
+    def __init__(
+        self,
+        budget: int | None = None,
+        storage: Storage = "exact",
+        dtype: torch.dtype = torch.float32,
+        files: KeptFiles | None = None,
+        reused: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.budget = default_budget() if budget is None else budget
+        self.storage, self.dtype, self.files = storage, dtype, files
         self.held = 0
-        self._blocks: OrderedDict[Hashable, Block] = OrderedDict()
+        self._reused = reused
+        self._blocks: OrderedDict[Hashable, Packed] = OrderedDict()
         self._reserved: dict[int, dict[Hashable, int]] = {}
+        self._on_disk: set[Hashable] = set()
+        self._counted: set[Hashable] = set()
+
+    def bytes_each(self, run: KeysValues) -> int:
+        """Bytes that one position takes up here."""
+        return packed_bytes(pack((run,), self.storage)) // run.length
 
     def reserve(self, owner: object, wanted: Sequence[tuple[Hashable, int]]) -> frozenset[Hashable]:
-        """Promises room for the owner's blocks, in order, as far as the budget goes; returns the keys that were granted.
+        """Promises room for the owner's blocks, in order, as far as the budgets go; returns the keys that were granted.
 
         The promise ends with the owner's life. A block that several owners ask for takes room once.
 
@@ -78,30 +78,62 @@ class PrefixStore:
             weakref.finalize(owner, self._reserved.pop, token, None)
         promised = self._promised()
         free = self.budget - sum(promised.values())
+        on_disk = self.files.budget if self.files else 0
+        granted = set()
         for key, size in wanted:
             if key not in promised and size <= free:
                 promised[key] = size
                 free -= size
             if key in promised:
                 self._reserved[token][key] = promised[key]
-        return frozenset(key for key, _ in wanted if key in promised)
+                granted.add(key)
+            elif size <= on_disk:
+                on_disk -= size
+                self._on_disk.add(key)
+                granted.add(key)
+        return frozenset(granted)
 
     def _promised(self) -> dict[Hashable, int]:
         return {key: size for sizes in self._reserved.values() for key, size in sizes.items()}
 
     def get(self, key: Hashable) -> Block | None:
-        block = self._blocks.get(key)
-        if block is not None:
+        packed = self._blocks.get(key)
+        if packed is not None:
             self._blocks.move_to_end(key)
+            return unpack(packed, self.dtype)
+        return self._from_file(key)
+
+    def _from_file(self, key: Hashable) -> Block | None:
+        packed = self.files.read(key) if self.files else None
+        if packed is None:
+            return None
+        block = unpack(packed, self.dtype)
+        if key not in self._counted or key not in self._on_disk:
+            self._reused(sum(run.length for run in block))
+            self._counted.add(key)
+        if key not in self._on_disk:
+            self._hold(key, packed)
         return block
 
-    def put(self, key: Hashable, block: Block) -> None:
-        """Keeps a block, throwing out unreserved ones as needed; keeps nothing where there is no room."""
-        size = _nbytes(block)
+    def put(self, key: Hashable, block: Block, lasting: bool = False) -> Block:
+        """Keeps a block, throwing out unreserved ones as needed; keeps nothing where there is no room. Returns it as kept.
+
+        Settings:
+            lasting: in files too: it is dear to compute, and may be asked for again.
+        """
+        packed = self._blocks.get(key) or pack(block, self.storage)
+        self._hold(key, packed)
+        if lasting and self.files is not None:
+            self.files.write(key, packed)
+            self._counted.add(key)
+        return block if self.storage == "exact" else unpack(packed, self.dtype)
+
+    def _hold(self, key: Hashable, packed: Packed) -> None:
+        size = packed_bytes(packed)
         if key in self._blocks:
             return
         promised = self._promised()
-        loose = {other: _nbytes(kept) for other, kept in self._blocks.items() if other not in promised}
+        loose = {other: packed_bytes(kept) for other, kept in self._blocks.items() if other not in promised}
         if self.held - sum(loose.values()) + size > self.budget:
             return
         for other, freed in loose.items():  # the least lately used come first
@@ -109,13 +141,11 @@ class PrefixStore:
                 break
             del self._blocks[other]
             self.held -= freed
-        self._blocks[key] = block
+        self._blocks[key] = packed
         self.held += size
 
     def clear(self) -> None:
+        """Forgets what is in memory; what is in files will count as spent again."""
         self._blocks.clear()
+        self._counted.clear()
         self.held = 0
-
-
-def _nbytes(block: Block) -> int:
-    return sum(part.nbytes for part in block)

@@ -66,13 +66,18 @@ Answers = Choices | Targets
 
 @dataclass
 class Spent:
-    """Tokens that went through a backbone so far. Backward tokens are counted apart from the forward pass before them."""
+    """Tokens that went through a backbone so far. Backward tokens are counted apart from the forward pass before them.
+
+    Settings:
+        reused: how many of the forward tokens were not run, since their keys and values lay in files of an earlier run.
+    """
 
     forward: int = 0
     backward: int = 0
+    reused: int = 0
 
     def __sub__(self, before: Spent) -> Spent:
-        return Spent(self.forward - before.forward, self.backward - before.backward)
+        return Spent(self.forward - before.forward, self.backward - before.backward, self.reused - before.reused)
 
 
 class Bound(Protocol):

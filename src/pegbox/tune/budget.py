@@ -75,7 +75,7 @@ class Meter:
     def __init__(self, budget: Budget, backbone: Backbone, trail: Trail) -> None:
         self.budget = budget
         self._backbone, self._trail = backbone, trail
-        self._tokens_before = self._all_tokens()
+        self._tokens_before, self._reused_before = self._all_tokens(), backbone.spent.reused
         self._replayed = 0
         self._started = time.monotonic()
         self._allowance = budget.tokens
@@ -90,6 +90,11 @@ class Meter:
     def tokens(self) -> int:
         """Tokens spent so far, those of an interrupted first try included."""
         return self._all_tokens() - self._tokens_before + self._replayed
+
+    @property
+    def tokens_run(self) -> int:
+        """Tokens that this try ran itself, and did not read from files of an earlier run: what its speed is measured on."""
+        return self._all_tokens() - self._tokens_before - (self._backbone.spent.reused - self._reused_before)
 
     @property
     def seconds(self) -> float:
@@ -111,7 +116,7 @@ class Meter:
         """
         if self._allowance is None:
             assert self.budget.seconds is not None
-            rate = max(1, self.tokens) / max(self.seconds, 1e-6) if rate is None else rate
+            rate = max(1, self.tokens_run) / max(self.seconds, 1e-6) if rate is None else rate
             left = max(0.0, self.budget.seconds - self.seconds)
             self._allowance = max(1, self.tokens + int(rate * left))
             self._trail.keep("plan", {"tokens": self._allowance, "tokens_per_second": rate})

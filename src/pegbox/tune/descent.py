@@ -202,14 +202,14 @@ class Descent:
             self._drop(standing, [at for at, ok in enumerate(sound.tolist()) if ok], "its loss is no longer a number")
 
     def _learning_rate(self, variant: int) -> float:
-        return self.schedule.learning_rates[variant]
+        return self.schedule.learning_rate(variant)
 
     def _thin(self, standing: Standing, course: _Course) -> None:
         """Drops the variants that the schedule no longer affords, those with the highest dev loss first."""
         keep = self.schedule.alive(standing.step, course.steps, self._variants)
         if len(standing.variants) > keep and standing.losses:
             order = sorted(range(len(standing.losses)), key=lambda at: standing.losses[at])
-            self._drop(standing, sorted(order[:keep]), "another learning rate does better on dev")
+            self._drop(standing, sorted(order[:keep]), "another variant does better on dev")
             standing.waited = 0  # those that are left get their own time
 
     def _drop(self, standing: Standing, keep: Sequence[int], why: str) -> None:

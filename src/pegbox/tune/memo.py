@@ -22,18 +22,20 @@ class Memo:
     meter: Meter
     trail: Trail
     _timed: list[tuple[int, float]] = field(default_factory=list)
+    _last: int = 0
 
     def recall(self, key: str, compute: Callable[[], Any]) -> Any:
         """What `compute` finds, in plain JSON."""
         kept = self.trail.kept(key)
         if kept is None:
-            before, began = self.meter.tokens, time.monotonic()
-            value = compute()
-            kept = {"value": value, "tokens": self.meter.tokens - before, "took": time.monotonic() - began}
+            before, run, began = self.meter.tokens, self.meter.tokens_run, time.monotonic()
+            value, took = compute(), time.monotonic() - began
+            kept = {"value": value, "tokens": self.meter.tokens - before, "run": self.meter.tokens_run - run, "took": took}
             self.trail.keep(key, kept)
         else:
             self.meter.replay(int(kept["tokens"]))
-        self._timed.append((int(kept["tokens"]), float(kept["took"])))
+        self._last = int(kept["tokens"])
+        self._timed.append((int(kept["run"]), float(kept["took"])))
         return kept["value"]
 
     def ask(self, key: str, compute: Callable[[], NDArray[np.floating]]) -> NDArray[np.float64]:
@@ -53,11 +55,11 @@ class Memo:
     @property
     def last(self) -> int:
         """Tokens that the latest answer took."""
-        return self._timed[-1][0] if self._timed else 0
+        return self._last
 
     @property
     def rate(self) -> float:
-        """Tokens a second, without the first answer, which also warms the machine up."""
+        """Tokens run in a second, without the first answer, which also warms the machine up."""
         timed = self._timed[1:] or self._timed
         return sum(tokens for tokens, _ in timed) / max(1e-6, sum(took for _, took in timed))
 

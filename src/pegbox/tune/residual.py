@@ -17,7 +17,7 @@ from pegbox.tune.descent import Descent, Vectors
 from pegbox.tune.place import Place, check_slot, soft_slots
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.standing import Parameters
-from pegbox.tune.start import root_mean_square, start_vectors
+from pegbox.tune.start import root_mean_square, start_vectors, starts_apart
 from pegbox.tune.trail import Trail
 
 
@@ -60,10 +60,10 @@ class Residual:
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         placed = soft_slots(prompt, self.place, self.length, backbone, task.channel)
-        variants = len(self.schedule.learning_rates)
+        variants = self.schedule.variants
         starts = start_vectors(placed, backbone, task, variants)
         scale = root_mean_square(backbone.vocabulary()[0])
-        start = self._start(starts, variants, rng)
+        start = starts_apart(starts, self.schedule, rng) | self._network(starts, variants, rng)
 
         def make(parameters: Parameters) -> Vectors:
             made = {}
@@ -77,8 +77,8 @@ class Residual:
         descent = Descent(self.schedule, prompt, placed, start, make, task, backbone, trail)
         return descent.run(train, dev, budget, int(rng.integers(2**31)))
 
-    def _start(self, starts: Vectors, variants: int, rng: np.random.Generator) -> Parameters:
-        """No distance from the words, a random network, and a gate that is shut."""
+    def _network(self, starts: Vectors, variants: int, rng: np.random.Generator) -> Parameters:
+        """A random network, and a gate that is shut."""
         like = next(iter(starts.values()))
         width = like.shape[-1]
         drawn = rng.normal(0, 1, (2, width, self.width)).astype(np.float32)
@@ -87,5 +87,4 @@ class Residual:
             "network.out": torch.from_numpy(drawn[1]).T.mul(self.width**-0.5).expand(variants, -1, -1),
             "network.gate": torch.zeros(variants, width),
         }
-        placed = {name: values.to(like.device) for name, values in network.items()}
-        return {**{name: torch.zeros_like(vectors) for name, vectors in starts.items()}, **placed}
+        return {name: values.to(like.device) for name, values in network.items()}

@@ -11,6 +11,8 @@ from pegbox.task.classification import Over
 
 _LOOKING = 0.25  # share of the budget for looking at dev rows
 _FEWEST_LOOKED = 32
+START_APART = 0.1
+"""How far further starts lie from the words, in units of the embeddings' root mean square: too near to be other words."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,9 @@ class Schedule:
     """The course of a descent over K variants.
 
     Settings:
-        learning_rates: one variant for each; they share every pass through the model.
+        learning_rates: swept; the variants share every pass through the model.
+        starts: variants for each learning rate, the seeds of one run: the first starts at the words themselves, the others
+            START_APART from them, each its own way.
         batch: rows in a step.
         steps: how many steps, as far as the budget goes; None: as many as it allows, up to `most_steps`.
         most_steps: no more than these, whatever the budget.
@@ -33,6 +37,7 @@ class Schedule:
     """
 
     learning_rates: tuple[float, ...] = (0.06, 0.12)
+    starts: int = 1
     batch: int = 8
     steps: int | None = None
     most_steps: int = 1000
@@ -45,7 +50,7 @@ class Schedule:
     loss: Over = "vocabulary"
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("batch", "most_steps", "evaluations", "dev_rows", "patience")}
+        counts = {name: getattr(self, name) for name in ("starts", "batch", "most_steps", "evaluations", "dev_rows", "patience")}
         counts |= {} if self.steps is None else {"steps": self.steps}
         for name, value in counts.items():
             if value < 1:
@@ -62,6 +67,15 @@ class Schedule:
                 "a share from 0 to below 1, a number above 0, and one from 0 up",
                 "correct the one that is not",
             )
+
+    @property
+    def variants(self) -> int:
+        """K: every learning rate from every start."""
+        return len(self.learning_rates) * self.starts
+
+    def learning_rate(self, variant: int) -> float:
+        """The largest learning rate of a variant: those from the first start come first."""
+        return self.learning_rates[variant % len(self.learning_rates)]
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the learning rate in force at a step (0 based)."""

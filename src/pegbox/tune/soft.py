@@ -15,7 +15,7 @@ from pegbox.tune.descent import Descent, Vectors
 from pegbox.tune.place import Place, check_slot, soft_slots
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.standing import Parameters
-from pegbox.tune.start import root_mean_square, start_vectors
+from pegbox.tune.start import root_mean_square, start_vectors, starts_apart
 from pegbox.tune.trail import Trail
 
 
@@ -56,12 +56,12 @@ class Soft:
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
         placed = soft_slots(prompt, self.place, self.length, backbone, task.channel)
-        starts = start_vectors(placed, backbone, task, len(self.schedule.learning_rates))
+        starts = start_vectors(placed, backbone, task, self.schedule.variants)
         scale = root_mean_square(backbone.vocabulary()[0])
 
         def make(parameters: Parameters) -> Vectors:
             return {name: starts[name][: len(moved)] + scale * moved for name, moved in parameters.items()}
 
-        zero: Parameters = {name: vectors.new_zeros(vectors.shape) for name, vectors in starts.items()}
-        descent = Descent(self.schedule, prompt, placed, zero, make, task, backbone, trail)
+        start: Parameters = starts_apart(starts, self.schedule, rng)
+        descent = Descent(self.schedule, prompt, placed, start, make, task, backbone, trail)
         return descent.run(train, dev, budget, int(rng.integers(2**31)))

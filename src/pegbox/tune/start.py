@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from pegbox.backbone.seam import Backbone
 from pegbox.prompt import Prompt, SoftSlot
 from pegbox.task.classification import Classification
+from pegbox.tune.schedule import START_APART, Schedule
 
 
 def start_vectors(prompt: Prompt, backbone: Backbone, task: Classification, variants: int) -> dict[str, torch.Tensor]:
@@ -22,6 +24,19 @@ def start_vectors(prompt: Prompt, backbone: Backbone, task: Classification, vari
             else:
                 vectors = torch.tensor(slot.vectors, device=backbone.embed([0]).device)
             found[name] = vectors.expand(variants, -1, -1)
+    return found
+
+
+def starts_apart(vectors: dict[str, torch.Tensor], schedule: Schedule, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """How far each variant starts from these vectors, in units of the embeddings' size: 0 from the schedule's first start.
+
+    Shape: for each slot [K, P, H], in and out.
+    """
+    found, per_start = {}, len(schedule.learning_rates)
+    for name, at in vectors.items():
+        apart = rng.normal(0, START_APART, (schedule.starts - 1, *at.shape[1:])).astype(np.float32)
+        further = torch.from_numpy(apart).to(at.device).repeat_interleave(per_start, dim=0)
+        found[name] = torch.cat([at.new_zeros(per_start, *at.shape[1:]), further])
     return found
 
 
