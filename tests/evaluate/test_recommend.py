@@ -114,8 +114,8 @@ def test_one_seed_is_said_though_others_have_several(
     rival: int, said: str, make_cell: Any, make_comparison: Any, first: Any
 ) -> None:
     """The demo: three seeds for the quick references, one for what tunes."""
-    cells = [make_cell("majority", first(60, 200), s) for s in (0, 1, 2)]
-    cells += [make_cell("zero-shot", first(100, 200), s, prompt="p") for s in (0, 1, 2)]
+    cells = [make_cell("majority", first(60, 200), s, spends=False) for s in (0, 1, 2)]
+    cells += [make_cell("zero-shot", first(100, 200), s, prompt="p", spends=False) for s in (0, 1, 2)]
     cells += [make_cell("soft", first(190, 200), 0, "soft"), make_cell("search", first(rival, 200), 0, "hard")]
     found = advise(make_comparison(*cells))
     assert said in found.evidence

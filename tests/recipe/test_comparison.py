@@ -235,6 +235,7 @@ def test_cells_hold_scores_costs_and_prompts(moods: Moods) -> None:
     assert found.notes == ("a note",)
     majority, soft = found.cells
     assert (majority.kind, majority.prompt, majority.readable) == ("reference", "", False)
+    assert (majority.spends, soft.spends) == (False, True)  # as the registry has it
     assert majority.cost.extra_tokens is None
     assert majority.probabilities.shape == (15, 2)
     assert soft.prompt.endswith(r"{text}[soft after 3]\nLabel: [answer]")

@@ -166,6 +166,7 @@ class _Work:
             nearest=outcome.nearest,
             trail=outcome.trail,
             notes=(*outcome.notes, *_cuts(outcome.predictor, rows)),
+            spends=METHODS[name].spends,
         )
         _write_cell(own, cell)
         accuracy = float((probabilities.argmax(1) == self.plan.task.gold(rows)).mean())
@@ -281,4 +282,5 @@ def _read_cell(folder: Path) -> Cell:
     content["cost"] = Cost(**content["cost"])
     content["nearest"] = {name: tuple(tuple(word) for word in words) for name, words in content["nearest"].items()}
     content["notes"] = tuple(content["notes"])
+    content.setdefault("spends", METHODS[content["method"]].spends)  # cells of the first days lack it
     return Cell(**content)
