@@ -12,6 +12,7 @@ from typing import Any
 import pegbox
 from pegbox.artifact import Tuned, load, opened, row_marks, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.data.check import which
 from pegbox.data.read import read
 from pegbox.data.review import review
 from pegbox.data.rows import Data, Rows, Sealed
@@ -119,7 +120,9 @@ def tune(
     assert isinstance(outcome.predictor, PromptPredictor)
     record = record_of(job, outcome, backbone, train, judged)
     record["notes"] = [*notes, *record["notes"]]
-    return Tuned(outcome.predictor, record, outcome.trail, frozenset((*row_marks(train), *row_marks(judged))))
+    names = outcome.predictor.prompt.field_names
+    seen = frozenset((*row_marks(train, names), *row_marks(judged, names)))
+    return Tuned(outcome.predictor, record, outcome.trail, seen)
 
 
 def compare(
@@ -195,7 +198,8 @@ def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | N
     if cut := tuned.predictor.cut_rows(rows):
         said.append(f"{len(cut)} of {found.rows} texts were cut to the model's context")
     if seen := seen_rows(tuned, rows):
-        said.append(f"{seen} of these rows were there in tuning: the scores flatter the prompt")
+        were = "was" if len(seen) == 1 else "were"
+        said.append(f"{len(seen)} of these rows {were} there in tuning ({which(seen)}): the scores flatter the prompt")
     return replace(found, opening=count, notes=tuple(said))
 
 
@@ -214,11 +218,11 @@ def task_and_prompt(
 
 
 def _rows(data: Any, text: str | None, label: str | None, fields: Sequence[str] = ()) -> tuple[Rows, tuple[str, ...]]:
-    """Labelled rows, and what the reader guessed or left out."""
+    """Labelled rows to be scored, and what the reader guessed, left out or noticed."""
     if isinstance(data, Rows):
-        return data, ()
+        return data, review(data)
     table = read_table(data, text, label, labelled=True, fields=fields)
-    return table.rows, table.notes
+    return table.rows, (*table.notes, *review(table.rows))
 
 
 def _check_fields(prompt: Prompt, *parts: Rows) -> None:

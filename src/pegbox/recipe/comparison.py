@@ -182,7 +182,8 @@ class _Work:
         many = len([one for one in self.openings.all() if one["cell"] == place.parent.name])  # 2 after a kill amid the scores
         evaluations: list[Mapping[str, Any]] = [{**opening, "opening": count} for count in range(1, many + 1)]
         record = record_of(job, outcome, self.backbone, train, dev)
-        seen = frozenset((*row_marks(train), *row_marks(dev)))
+        names = outcome.predictor.prompt.field_names
+        seen = frozenset((*row_marks(train, names), *row_marks(dev, names)))
         return Tuned(outcome.predictor, record, outcome.trail, seen, evaluations).save(place)
 
     def _cost(self, outcome: Outcome, saved: Path | None, rows: Rows) -> Cost:
