@@ -127,6 +127,7 @@ def test_unlabelled_rows_cannot_be_learned_from(tiny_backbone: HuggingFaceBackbo
         ({"seed": -1}, SettingsError, "seed -1"),
         ({"calibration": "yes"}, SettingsError, "one of none, contextual, batch"),
         ({"prompt": "{text} [anser]"}, PromptError, "before 'anser"),
+        ({"prompt": "Good or bad? [answer]"}, PromptError, "a prompt that reads no text"),
         ({"words": {"god": "x"}}, SettingsError, "words for 'god'"),
         ({"shots": 99}, DataError, "99 shots were asked for"),
         ({"dev": [("x", "odd"), ("y", "bad")]}, DataError, "the first is 'odd', known are 'bad', 'good'"),

@@ -19,10 +19,10 @@ from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.samples import sample
 from pegbox.data.split import dev_split, few_shot
 from pegbox.data.table import SAMPLE, read_table
-from pegbox.errors import DataError, RunError, SettingsError
+from pegbox.errors import DataError, PromptError, RunError, SettingsError
 from pegbox.evaluate.report import Report
 from pegbox.evaluate.scores import Evaluation, evaluate_predictor
-from pegbox.prompt import Prompt, parse
+from pegbox.prompt import Prompt, format, parse
 from pegbox.recipe.comparison import Plan, Watch
 from pegbox.recipe.comparison import compare as run_comparison
 from pegbox.recipe.methods import method as known_method
@@ -226,7 +226,11 @@ def _rows(data: Any, text: str | None, label: str | None, fields: Sequence[str] 
 
 
 def _check_fields(prompt: Prompt, *parts: Rows) -> None:
-    """Raises DataError where a row lacks a field that the prompt reads."""
+    """Raises PromptError where the prompt reads no field, and DataError where a row lacks one that it reads."""
+    if not prompt.field_names:
+        raise PromptError(
+            f"a prompt that reads no text: {format(prompt)}", "at least one field", "say with {text} where it stands"
+        )
     for rows in parts:
         for name in prompt.field_names:
             rows.column(name)
