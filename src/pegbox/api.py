@@ -25,6 +25,7 @@ from pegbox.evaluate.scores import Evaluation, evaluate_predictor
 from pegbox.prompt import Prompt, format, parse
 from pegbox.recipe.comparison import Plan, Watch
 from pegbox.recipe.comparison import compare as run_comparison
+from pegbox.recipe.methods import DEFAULTS
 from pegbox.recipe.methods import method as known_method
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, default_prompt, run
@@ -37,7 +38,6 @@ from pegbox.tune.trail import Event, Trail
 
 __all__ = ["Report", "Tuned", "compare", "evaluate", "load", "tune"]
 
-DEFAULT_METHODS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
 Words = Mapping[Any, str | Sequence[str]]
 
 
@@ -150,7 +150,7 @@ def compare(
 
     Settings:
         data: what `pegbox.read` returned, or anything that it reads.
-        methods: names from `pegbox methods`; a choice of all kinds by default.
+        methods: names from `pegbox methods`; a choice of all kinds by default (`pegbox.recipe.methods.DEFAULTS`).
         budget: what each method may spend for each seed.
         seeds: how many seeds; `tuning_seeds` may give the methods that use up their budget fewer.
         settings: methods' settings, by method and dotted name.
@@ -170,7 +170,7 @@ def compare(
     train = known.train if shots is None else few_shot(known.train, shots, 0)
     task, start = task_and_prompt(train, prompt, words, calibration, channel)
     _check_fields(start, train, *(() if known.dev is None else (known.dev,)))
-    plan = Plan(tuple(methods or DEFAULT_METHODS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
+    plan = Plan(tuple(methods or DEFAULTS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
     told = watch or (lambda *_: None)
