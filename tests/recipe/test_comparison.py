@@ -360,3 +360,10 @@ def test_without_a_folder_nothing_is_left(moods: Moods, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     Run(moods)(plan("zero-shot"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_test_texts_that_are_cut_are_counted_in_the_report(moods: Moods) -> None:
+    made, rows = Run(moods), moods(15, 3)
+    made.test = Sealed(replace(rows, fields=({"text": "long " * 1000}, *rows.fields[1:])))
+    (cell,) = made(plan("zero-shot")).cells
+    assert "1 of 15 test texts were cut to the model's context" in cell.notes
