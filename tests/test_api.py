@@ -127,6 +127,7 @@ def test_unlabelled_rows_cannot_be_learned_from(tiny_backbone: HuggingFaceBackbo
         ({"seed": -1}, SettingsError, "seed -1"),
         ({"calibration": "yes"}, SettingsError, "one of none, contextual, batch"),
         ({"prompt": "{text} [anser]"}, PromptError, "before 'anser"),
+        ({"prompt": "Good or bad? [answer]"}, PromptError, "a prompt that reads no text"),
         ({"words": {"god": "x"}}, SettingsError, "words for 'god'"),
         ({"shots": 99}, DataError, "99 shots were asked for"),
         ({"dev": [("x", "odd"), ("y", "bad")]}, DataError, "the first is 'odd', known are 'bad', 'good'"),
@@ -288,8 +289,24 @@ def test_a_path_is_a_file_of_rows(data: Data, mood_file: Path, tiny_backbone: Hu
     tuned = pegbox.tune(data.train, method="zero-shot", model=tiny_backbone, budget="1ktokens")
     found = pegbox.evaluate(tuned, mood_file, text="text", label="label")
     assert found.rows == 60
-    assert any(
-        note == f"{len(data.train)} of these rows were there in tuning: the scores flatter the prompt" for note in found.notes
+    known = set(data.train.column())
+    seen = [number for number, text in enumerate(pegbox.read(mood_file, test_size=0).train.column(), start=1) if text in known]
+    listed = f"rows {', '.join(map(str, seen[:5]))} and {len(seen) - 5} more"
+    assert f"{len(seen)} of these rows were there in tuning ({listed}): the scores flatter the prompt" in found.notes
+
+
+def test_rows_to_score_are_looked_over(tiny_backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    import pandas as pd
+
+    train = pd.DataFrame({"text": moods(30, 1).column(), "label": list(moods(30, 1).answers()), "place": "here"})
+    rows = pegbox.read(train, fields=["place"], test_size=0).train
+    tuned = pegbox.tune(rows, method="zero-shot", model=tiny_backbone, budget="1ktokens")  # its prompt reads no place
+    pairs = [("new", "good"), ("odd", "bad"), ("new", "good"), ("odd", "good"), (rows.column()[7], "good")]
+    assert pegbox.evaluate(tuned, pairs).notes == (
+        "the list: 1 row repeats the text and label of an earlier row (row 3); kept.",
+        "the list: 1 text with more than one label (rows 2, 4); kept, as nobody here knows which is right.",
+        "the list: 1 label seen only once: 'bad' (row 2); too few to learn and to test.",
+        "1 of these rows was there in tuning (row 5): the scores flatter the prompt",
     )
 
 

@@ -31,6 +31,11 @@ __all__ = ["PromptClassifier", "Report", "Tuned", "compare", "errors", "evaluate
 class _Verb(ModuleType):
     """A room of the house whose name is a public verb too: `pegbox.tune` holds the methods, `pegbox.tune(...)` tunes."""
 
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]  # of the verb, for `help`
+        found: str | None = self.__wrapped__.__doc__
+        return found
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.__wrapped__(*args, **kwargs)
 

@@ -12,18 +12,20 @@ from typing import Any
 import pegbox
 from pegbox.artifact import Tuned, load, opened, row_marks, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.data.check import which
 from pegbox.data.read import read
 from pegbox.data.review import review
 from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.samples import sample
 from pegbox.data.split import dev_split, few_shot
 from pegbox.data.table import SAMPLE, read_table
-from pegbox.errors import DataError, RunError, SettingsError
+from pegbox.errors import DataError, PromptError, RunError, SettingsError
 from pegbox.evaluate.report import Report
 from pegbox.evaluate.scores import Evaluation, evaluate_predictor
-from pegbox.prompt import Prompt, parse
+from pegbox.prompt import Prompt, format, parse
 from pegbox.recipe.comparison import Plan, Watch
 from pegbox.recipe.comparison import compare as run_comparison
+from pegbox.recipe.methods import DEFAULTS
 from pegbox.recipe.methods import method as known_method
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, default_prompt, run
@@ -36,7 +38,6 @@ from pegbox.tune.trail import Event, Trail
 
 __all__ = ["Report", "Tuned", "compare", "evaluate", "load", "tune"]
 
-DEFAULT_METHODS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
 Words = Mapping[Any, str | Sequence[str]]
 
 
@@ -124,7 +125,9 @@ def tune(
     assert isinstance(outcome.predictor, PromptPredictor)
     record = record_of(job, outcome, backbone, train, judged)
     record["notes"] = [*notes, *record["notes"]]
-    return Tuned(outcome.predictor, record, outcome.trail, frozenset((*row_marks(train), *row_marks(judged))))
+    names = outcome.predictor.prompt.field_names
+    seen = frozenset((*row_marks(train, names), *row_marks(judged, names)))
+    return Tuned(outcome.predictor, record, outcome.trail, seen)
 
 
 def compare(
@@ -152,7 +155,7 @@ def compare(
 
     Settings:
         data: what `pegbox.read` returned, or anything that it reads.
-        methods: names from `pegbox methods`; a choice of all kinds by default.
+        methods: names from `pegbox methods`; a choice of all kinds by default (`pegbox.recipe.methods.DEFAULTS`).
         budget: what each method may spend for each seed.
         seeds: how many seeds; `tuning_seeds` may give the methods that use up their budget fewer.
         settings: methods' settings, by method and dotted name.
@@ -172,7 +175,7 @@ def compare(
     train = known.train if shots is None else few_shot(known.train, shots, 0)
     task, start = task_and_prompt(train, prompt, words, calibration, channel)
     _check_fields(start, train, *(() if known.dev is None else (known.dev,)))
-    plan = Plan(tuple(methods or DEFAULT_METHODS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
+    plan = Plan(tuple(methods or DEFAULTS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
     told = watch or (lambda *_: None)
@@ -200,7 +203,8 @@ def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | N
     if cut := tuned.predictor.cut_rows(rows):
         said.append(f"{len(cut)} of {found.rows} texts were cut to the model's context")
     if seen := seen_rows(tuned, rows):
-        said.append(f"{seen} of these rows were there in tuning: the scores flatter the prompt")
+        were = "was" if len(seen) == 1 else "were"
+        said.append(f"{len(seen)} of these rows {were} there in tuning ({which(seen)}): the scores flatter the prompt")
     return replace(found, opening=count, notes=tuple(said))
 
 
@@ -219,15 +223,19 @@ def task_and_prompt(
 
 
 def _rows(data: Any, text: str | None, label: str | None, fields: Sequence[str] = ()) -> tuple[Rows, tuple[str, ...]]:
-    """Labelled rows, and what the reader guessed or left out."""
+    """Labelled rows to be scored, and what the reader guessed, left out or noticed."""
     if isinstance(data, Rows):
-        return data, ()
+        return data, review(data)
     table = read_table(data, text, label, labelled=True, fields=fields)
-    return table.rows, table.notes
+    return table.rows, (*table.notes, *review(table.rows))
 
 
 def _check_fields(prompt: Prompt, *parts: Rows) -> None:
-    """Raises DataError where a row lacks a field that the prompt reads."""
+    """Raises PromptError where the prompt reads no field, and DataError where a row lacks one that it reads."""
+    if not prompt.field_names:
+        raise PromptError(
+            f"a prompt that reads no text: {format(prompt)}", "at least one field", "say with {text} where it stands"
+        )
     for rows in parts:
         for name in prompt.field_names:
             rows.column(name)

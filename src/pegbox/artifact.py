@@ -310,12 +310,18 @@ def opened(evaluations: list[Mapping[str, Any]], evaluation: Mapping[str, Any]) 
     return count
 
 
-def row_marks(rows: Rows) -> list[str]:
-    """A short digest of each row's texts, to notice rows that were seen in tuning without keeping their words."""
-    plain = (json.dumps(dict(sorted(row.items())), ensure_ascii=False) for row in rows)
+def row_marks(rows: Rows, fields: Sequence[str]) -> list[str]:
+    """A short digest of each row's texts, to notice rows that were seen in tuning without keeping their words.
+
+    Settings:
+        fields: those that the prompt reads: others may be there in tuning and not later.
+    """
+    names = sorted(set(fields))
+    plain = (json.dumps({name: row[name] for name in names if name in row}, ensure_ascii=False) for row in rows)
     return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] for text in plain]
 
 
-def seen_rows(tuned: Tuned, rows: Rows) -> int:
-    """How many of these rows were there when the prompt was tuned."""
-    return sum(mark in tuned.seen for mark in row_marks(rows))
+def seen_rows(tuned: Tuned, rows: Rows) -> list[int]:
+    """The numbers of those of these rows that were there when the prompt was tuned."""
+    marks = row_marks(rows, tuned.prompt.field_names)
+    return [number for number, mark in zip(rows.numbers, marks, strict=True) if mark in tuned.seen]

@@ -201,7 +201,9 @@ def test_evaluate_prints_scores_and_counts_openings(run: Run, prompt: Path, tmp_
 
 def test_rows_seen_in_tuning_are_noticed(run: Run, prompt: Path, mood_file: Path) -> None:
     told = run("evaluate", prompt, mood_file, "--text", "text", "--label", "label")
-    assert told.err == "note: 60 of these rows were there in tuning: the scores flatter the prompt\n"
+    assert told.err == (
+        "note: 60 of these rows were there in tuning (rows 1, 2, 3, 4, 5 and 55 more): the scores flatter the prompt\n"
+    )
 
 
 def test_predict_keeps_the_users_columns(run: Run, prompt: Path, mood_file: Path) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from pegbox.cli.options import label_words, listed, pairs, pairs_by_method
+from pegbox.cli.options import label_words, listed, method_names, pairs, pairs_by_method
 from pegbox.errors import SettingsError
+from pegbox.recipe.methods import METHODS
 
 
 def test_names_with_commas() -> None:
     assert listed("a, b,,c ") == ("a", "b", "c")
     assert listed(None) == listed(" ") == ()
+
+
+def test_methods_by_name_or_all_of_them() -> None:
+    assert method_names("soft, tfidf") == ("soft", "tfidf")
+    assert method_names("all") == tuple(METHODS)
+    assert method_names(None) is method_names("") is None
 
 
 def test_settings() -> None:

@@ -39,6 +39,13 @@ def test_sms_numbers_become_names() -> None:
     assert left_out == ""
 
 
+def test_sms_cells_that_swallowed_others_are_taken_apart() -> None:
+    lines = ',spam,text\n0,0,"Be ""brave\nspam\tWin now\nham\tOk\tthen"\n1,1,Two\n'
+    rows, note = parse_sms(lines.encode())
+    assert rows == [(1, 'Be "brave', "ham"), (2, "Win now", "spam"), (3, "Ok\tthen", "ham"), (4, "Two", "spam")]
+    assert note == "took 2 messages out of the cells of other ones, which had swallowed them"
+
+
 def test_tweets_lose_the_middle() -> None:
     rows, left_out = parse_tweets(TWEET_LINES.encode())
     assert rows == [(1, "So lucky", "positive"), (4, '"I like it" not', "negative"), (5, "fine", "positive")]

@@ -68,9 +68,11 @@ def rich_comparison(make_cell: MakeCell, make_comparison: MakeComparison, first:
         {"event": "candidate", "score": s, "kept": k, "prompt": "p"} for s, k in ((0.5, True), (0.4, False), (0.7, True))
     )
     cells = [
-        make_cell("majority", gold_of(rows) == 0, cost=Cost(predict_ms_1=0.001)),
-        make_cell("zero-shot", first(110, rows), prompt="{text} [answer]", readable=True, cost=Cost(predict_ms_1=9.0)),
-        make_cell("tfidf", first(125, rows), cost=Cost(predict_ms_1=0.4, tune_seconds=0.2)),
+        make_cell("majority", gold_of(rows) == 0, spends=False, cost=Cost(predict_ms_1=0.001)),
+        make_cell(
+            "zero-shot", first(110, rows), spends=False, prompt="{text} [answer]", readable=True, cost=Cost(predict_ms_1=9.0)
+        ),
+        make_cell("tfidf", first(125, rows), spends=False, cost=Cost(predict_ms_1=0.4, tune_seconds=0.2)),
     ]
     for seed in (0, 1, 2):
         cost = Cost(1152, 5000, 10_000, 8_000, 30.0 + seed, 12.0, 3.0, 16.0, 900_000_000)

@@ -54,7 +54,7 @@ def test_nothing_wins(make_cell: Any, make_comparison: Any, first: Any) -> None:
     assert found.use == "hybrid"  # 1.41 standard errors ahead: two rows of 200, all one way
     assert found.choice == "Use hybrid: nothing simpler comes within one standard error of it."
     assert found.warnings == (
-        "The simple baseline holds: no tuned prompt is surely better than the written one (zero-shot (75.0%)); "
+        "The simple baseline holds: no tuned prompt is surely better than the written one, zero-shot (75.0%); "
         "tuning bought nothing that these rows can show.",
     )
 
@@ -98,6 +98,28 @@ def test_nothing_beats_the_most_frequent_answer(make_cell: Any, make_comparison:
     assert found.warnings[0].startswith("Nothing here is surely better than always giving the most frequent answer")
 
 
+def test_two_that_are_level_are_said_to_be(make_cell: Any, make_comparison: Any, first: Any) -> None:
+    other = first(100, 200)
+    other[99], other[100] = False, True
+    found = advise(make_comparison(make_cell("soft", first(100, 200), kind="soft"), make_cell("search", other, kind="hard")))
+    assert found.evidence.startswith("soft is level with search (95% interval ")
+    assert "-0.0" not in str(found)
+
+
+def test_an_end_at_nothing_has_no_sign(make_cell: Any, make_comparison: Any, first: Any) -> None:
+    # One row ahead, so that about a third of the resamples draw no row that differs: the interval's end is 0 exactly.
+    found = advise(
+        make_comparison(make_cell("soft", first(51, 100), kind="soft"), make_cell("search", first(50, 100), kind="hard"))
+    )
+    assert "1.0 point ahead of search (95% interval 0.0 to " in found.evidence
+
+
+def test_too_few_rows_to_find_anything(make_cell: Any, make_comparison: Any, first: Any) -> None:
+    # Two rows that differ by one: the standard error of the difference is 1/2 with one degree of freedom, times 12.7 + 1.4.
+    found = advise(make_comparison(make_cell("soft", first(1, 2), kind="soft"), make_cell("search", first(0, 2), kind="hard")))
+    assert "With so few rows and seeds no difference at all is usually found." in found.evidence
+
+
 def test_one_seed_is_said_to_be_one(make_cell: Any, make_comparison: Any, first: Any) -> None:
     cells = [make_cell("soft", first(190, 200), 0, "soft", prompt="p"), make_cell("zero-shot", first(100, 200), prompt="p")]
     found = advise(make_comparison(*cells))
@@ -114,8 +136,8 @@ def test_one_seed_is_said_though_others_have_several(
     rival: int, said: str, make_cell: Any, make_comparison: Any, first: Any
 ) -> None:
     """The demo: three seeds for the quick references, one for what tunes."""
-    cells = [make_cell("majority", first(60, 200), s) for s in (0, 1, 2)]
-    cells += [make_cell("zero-shot", first(100, 200), s, prompt="p") for s in (0, 1, 2)]
+    cells = [make_cell("majority", first(60, 200), s, spends=False) for s in (0, 1, 2)]
+    cells += [make_cell("zero-shot", first(100, 200), s, prompt="p", spends=False) for s in (0, 1, 2)]
     cells += [make_cell("soft", first(190, 200), 0, "soft"), make_cell("search", first(rival, 200), 0, "hard")]
     found = advise(make_comparison(*cells))
     assert said in found.evidence
@@ -132,6 +154,7 @@ def test_equal_answers_win_together(make_cell: Any, make_comparison: Any, first:
     cells = [make_cell("search", first(190, 200), kind="hard"), make_cell("zero-shot", first(190, 200), prompt="p")]
     both = advise(make_comparison(*cells, make_cell("tfidf", first(100, 200))))
     assert both.verdict == "search and zero-shot win together, with the same right answers: 95.0% of 200 test rows right."
+    assert both.evidence.startswith("They are 45.0 points ahead of tfidf")
     assert both.choice == "Use zero-shot, the simplest of them."
     alone = advise(make_comparison(*cells))
     assert (

@@ -235,6 +235,7 @@ def test_cells_hold_scores_costs_and_prompts(moods: Moods) -> None:
     assert found.notes == ("a note",)
     majority, soft = found.cells
     assert (majority.kind, majority.prompt, majority.readable) == ("reference", "", False)
+    assert (majority.spends, soft.spends) == (False, True)  # as the registry has it
     assert majority.cost.extra_tokens is None
     assert majority.probabilities.shape == (15, 2)
     assert soft.prompt.endswith(r"{text}[soft after 3]\nLabel: [answer]")
@@ -359,3 +360,11 @@ def test_without_a_folder_nothing_is_left(moods: Moods, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     Run(moods)(plan("zero-shot"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["zero-shot", "few-shot-nearest"])
+def test_test_texts_that_are_cut_are_counted_in_the_report(moods: Moods, method: str) -> None:
+    made, rows = Run(moods), moods(15, 3)
+    made.test = Sealed(replace(rows, fields=({"text": "long " * 1000}, *rows.fields[1:])))
+    (cell,) = made(plan(method)).cells
+    assert "1 of 15 test texts were cut to the model's context" in cell.notes

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pegbox.api import DEFAULT_METHODS
-from pegbox.cli.tuning import DEMO
 from pegbox.errors import SettingsError
-from pegbox.recipe.methods import METHODS, method
+from pegbox.recipe.methods import DEFAULTS, METHODS, method
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -28,6 +26,5 @@ def test_an_unknown_method_is_told_with_the_nearest() -> None:
 
 
 def test_the_defaults_are_in_the_registry_and_of_every_kind() -> None:
-    for names in (DEFAULT_METHODS, DEMO):
-        assert {METHODS[name].kind for name in names} == {"reference", "hard", "soft", "hybrid"}
-        assert {"zero-shot", "few-shot", "tfidf", "lora"} <= set(names)
+    assert {METHODS[name].kind for name in DEFAULTS} == {"reference", "hard", "soft", "hybrid"}
+    assert {"zero-shot", "few-shot", "tfidf", "lora"} <= set(DEFAULTS)

@@ -17,6 +17,7 @@ from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.few_shot import FewShot
 from pegbox.tune.schedule import Schedule
+from pegbox.tune.search import Search
 from pegbox.tune.soft import Soft
 from pegbox.tune.then import Then
 from pegbox.tune.trail import Trail
@@ -41,11 +42,15 @@ class Spy:
 
 
 def run(
-    method: Then, backbone: HuggingFaceBackbone, moods: Callable[[int, int], Rows], tokens: int = 10_000
+    method: Then,
+    backbone: HuggingFaceBackbone,
+    moods: Callable[[int, int], Rows],
+    tokens: int = 10_000,
+    prompt: Prompt = PROMPT,
 ) -> tuple[Prompt, Trail]:
     trail = Trail()
     found = method.tune(
-        PROMPT,
+        prompt,
         Classification(("bad", "good")),
         backbone,
         moods(30, 1),
@@ -95,3 +100,21 @@ def test_words_then_vectors(tiny_backbone: HuggingFaceBackbone, moods: Any) -> N
     assert not found.open_slots
     assert {event.get("stage") for event in trail.of("candidate")} == {"first"}
     assert {event.get("stage") for event in trail.of("dev")} == {"second"}
+
+
+def test_a_prompt_with_both_kinds_of_slots_gets_both_filled(tiny_backbone: HuggingFaceBackbone, moods: Any) -> None:
+    schedule = Schedule(learning_rates=(0.1,), most_steps=8)
+    search = Search(shortest=1, children=3, population=2, patience=2, shots=(), words=1)
+    open_ = parse("[hard say] Day: {text} [soft steer 3] Mood: [answer]")
+    first, second = Spy("A"), Spy("B")
+    run(Then(first, second), tiny_backbone, moods, prompt=open_)
+    steer = first.seen[0][0].slots["steer"]
+    start = tiny_backbone.embed(
+        tiny_backbone.encode("Cla")
+    ).numpy()  # tokens are bytes; the start is "Classify the text as ..."
+    np.testing.assert_array_equal(steer.vectors, start)
+    assert first.seen[0][0].open_slots == ("say",)
+    found, _ = run(Then(search, Soft(schedule=schedule)), tiny_backbone, moods, tokens=60_000, prompt=open_)
+    assert found.open_slots == ()
+    assert list(found.slots) == ["say", "steer"]
+    assert found.slots["steer"].length == 3

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pegbox.backbone.engine import Engine, Head
+from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.live import Variants, code, variants
@@ -152,10 +152,15 @@ class HuggingFaceBound:
         first = min((self._places[name] for name in now.names), default=whole)
         if any(not run for runs in now.words.values() for run in runs):
             first = 0  # a slot without words could leave no position to read the answer from
+        if first <= min(self._own_pieces, default=0) and now.needs_gradient and self._longest(asked, now) >= CHECKPOINTED:
+            first = 0  # a pass over so long a text is not held for the way back, which nothing kept may stand before
         plan = _Plan(asked, first, first == whole, self._front(first, first == whole), [], [])
         plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
+
+    def _longest(self, asked: Sequence[int], now: Variants) -> int:
+        return max(len(self._flat(self._layouts[row], now, 0)) for row in asked)
 
     def _front(self, first: int, whole: bool) -> Front:
         """What is frozen before piece number `first`; worked out once."""

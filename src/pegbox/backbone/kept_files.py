@@ -58,7 +58,7 @@ class KeptFiles:
         """The block, mapped into memory; None where there is none, or only a damaged one."""
         place = self._place(key)
         try:
-            with safe_open(str(place), framework="pt") as opened:  # type: ignore[no-untyped-call]
+            with safe_open(str(place), framework="pt") as opened:
                 found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no iterator of its own
             os.utime(place)
         except FileNotFoundError:

@@ -72,7 +72,8 @@ class Speller:
         """Token ids of texts in which nothing is special."""
         if not texts:
             return []
-        found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        # not verbose: it would warn of texts longer than the model's context, which are cut afterwards
+        found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
         return [
             tuple(ids) if len(text) < 2 or self._marks.keys().isdisjoint(ids) else self._parted(text)
             for text, ids in zip(texts, found, strict=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pegbox.errors import SettingsError
+from pegbox.recipe.methods import METHODS
 
 DATA = "A CSV, TSV, JSONL or Parquet file, or sample:NAME (see `pegbox samples`)."
 Text = Annotated[str | None, typer.Option(help="The text column. Guessed, and said aloud, where there is no doubt.")]
@@ -40,6 +41,11 @@ FIELD_LIMIT = 1_000_000
 def listed(text: str | None) -> tuple[str, ...]:
     """Names with commas between them."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def method_names(text: str | None) -> tuple[str, ...] | None:
+    """Methods by their names, or all of them; None where none are given."""
+    return tuple(METHODS) if text is not None and text.strip() == "all" else listed(text) or None
 
 
 def pairs(items: Sequence[str] | None) -> dict[str, str]:

@@ -34,15 +34,14 @@ from pegbox.cli.options import (
     Words,
     further_fields,
     label_words,
-    listed,
+    method_names,
     pairs,
     pairs_by_method,
 )
 from pegbox.cli.printing import aloud, print_json
 from pegbox.cli.recipe import Recipe, write_recipe
 from pegbox.errors import SettingsError
-
-DEMO = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
+from pegbox.recipe.methods import DEFAULTS
 
 
 def compare(
@@ -59,7 +58,9 @@ def compare(
     test_size: Annotated[float, typer.Option(help="The test part: a share, or (from 1) a number of rows.")] = 0.2,
     train_rows: Annotated[int | None, typer.Option(help="Use at most so many training rows.")] = None,
     test_rows: Annotated[int | None, typer.Option(help="Score at most so many test rows.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Comma-separated names from `pegbox methods`.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help=f"Comma-separated names from `pegbox methods`, or all. Default: {', '.join(DEFAULTS)}.")
+    ] = None,
     model: Model = "smollm2",
     prompt: PromptOption = None,
     words: Words = None,
@@ -103,7 +104,7 @@ def compare(
     aloud(found.notes)
     folder = out or Path("pegbox-runs") / Path(source.replace(":", "-")).stem
     report = _compared(
-        found, folder, as_json, methods=listed(methods) or None, model=model, prompt=prompt, words=label_words(words),
+        found, folder, as_json, methods=method_names(methods), model=model, prompt=prompt, words=label_words(words),
         budget=budget, seeds=seeds, tuning_seeds=tuning_seeds, shots=shots, calibration=calibration, channel=channel,
         settings=pairs_by_method(settings), dtype=dtype, device=device,
     )  # fmt: skip
@@ -190,7 +191,7 @@ def demo(
     found = limited(read("sample:questions", test_size=0.2), 1000, 600)
     aloud(found.notes)
     _compared(
-        found, out, False, methods=DEMO, model="smollm2", prompt=None, words=None, budget=budget, seeds=3, tuning_seeds=1,
+        found, out, False, methods=DEFAULTS, model="smollm2", prompt=None, words=None, budget=budget, seeds=3, tuning_seeds=1,
         shots=None, calibration="batch", channel=False, settings={}, dtype="auto", device="auto",
     )  # fmt: skip
 
@@ -204,7 +205,7 @@ def _compared(found: Any, folder: Path, quiet: bool, **chosen: Any) -> Any:
     from pegbox.recipe.comparison import Plan
     from pegbox.tune.budget import Budget
 
-    methods = tuple(chosen["methods"] or api.DEFAULT_METHODS)
+    methods = tuple(chosen["methods"] or DEFAULTS)
     task, start = api.task_and_prompt(found.train, chosen["prompt"], chosen["words"], chosen["calibration"], chosen["channel"])
     known = Budget.parse(chosen["budget"])
     plan = Plan(methods, start, task, known, chosen["seeds"], chosen["tuning_seeds"], chosen["settings"])

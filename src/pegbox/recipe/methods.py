@@ -169,6 +169,9 @@ METHODS: dict[str, Method] = {
     )
 }
 
+DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
+"""What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
+
 
 def method(name: str) -> Method:
     """The method of this name. Raises SettingsError that names the nearest known one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pegbox.data.check import count
 from pegbox.prompt import Prompt, notation
 from pegbox.tune.gate import Gate
 from pegbox.tune.hunt import Judge
@@ -79,7 +80,7 @@ class Rounds:
                 self.why = "the budget is spent"
         leader = self.living[0]
         self._tell(leader, self.judge.blocks_read(leader), kept=True)
-        self.memo.trail.write("note", text=f"the search ended after {self._number} rounds: {self.why}")
+        self.memo.trail.write("note", text=f"the search ended after {count(self._number, 'round')}: {self.why}")
         return self.judge.finished(leader, self.judge.blocks_read(leader))
 
     @property
@@ -129,7 +130,7 @@ class Rounds:
         if spent:
             self.why = "the budget is spent"
         elif self._waited >= self.plan.patience:
-            self.why = f"{self._waited} rounds brought no better leader"
+            self.why = f"{count(self._waited, 'round')} brought no better leader"
 
     def _race(self, racers: Sequence[Wording], depth: int) -> tuple[list[Wording], int, bool]:
         """Those not beaten, the blocks that they all have read, and whether the budget ended the race."""

@@ -50,7 +50,9 @@ class Schedule:
     loss: Over = "vocabulary"
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("starts", "batch", "most_steps", "evaluations", "dev_rows", "patience")}
+        counts = {
+            name: getattr(self, name) for name in ("starts", "batch", "most_steps", "evaluations", "dev_rows", "patience")
+        }
         counts |= {} if self.steps is None else {"steps": self.steps}
         for name, value in counts.items():
             if value < 1:

@@ -40,6 +40,12 @@ def starts_apart(vectors: dict[str, torch.Tensor], schedule: Schedule, rng: np.r
     return found
 
 
+def filled_at_start(prompt: Prompt, backbone: Backbone, task: Classification) -> Prompt:
+    """The prompt with its open soft slots where tuning would start them, so that a method for words can read it."""
+    starts = start_vectors(prompt, backbone, task, 1)
+    return prompt.fill(**{name: starts[name][0].float().cpu().numpy() for name in prompt.open_slots if name in starts})
+
+
 def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count: int) -> list[int]:
     """Token ids to start from: a plain instruction that names the labels, again and again until the slot is full.
 

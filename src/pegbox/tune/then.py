@@ -12,6 +12,7 @@ from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
+from pegbox.tune.start import filled_at_start
 from pegbox.tune.trail import Trail
 from pegbox.tune.tuner import Tuner
 
@@ -19,6 +20,8 @@ from pegbox.tune.tuner import Tuner
 @dataclass(frozen=True)
 class Then:
     """Tunes with one method, then with another, on one budget.
+
+    Open soft slots in the prompt are read at their start by the first, and are the second's to learn.
 
     Settings:
         first: for example a search for words.
@@ -50,7 +53,8 @@ class Then:
         chances = [np.random.default_rng(int(rng.integers(2**31))) for _ in range(2)]
         trail.write("stage", name="first", method=type(self.first).__name__)
         stage, share = trail.stage("first"), budget.share(self.share)
-        found = self.first.tune(prompt, task, backbone, train, dev, budget=share, rng=chances[0], trail=stage)
+        given = filled_at_start(prompt, backbone, task)
+        found = self.first.tune(given, task, backbone, train, dev, budget=share, rng=chances[0], trail=stage)
         used = (stage.kept("used") or {"share": 1.0})["share"]
         backbone.forget()  # a second try, which reads the first method's answers from its trail, has nothing kept either
         trail.write("stage", name="second", method=type(self.second).__name__)
