@@ -26,7 +26,7 @@ from bench.scoring import Sizes, scoring
 from bench.setting import Setting
 from pegbox.backbone.dtype import choose_dtype
 
-FEWER = Sizes((4, 32), (2, 16), (1, 8), (1, 2))
+FEWER = Sizes((4, 32), (2, 32), (2, 16), (1, 8), (1, 2))
 """For a first look."""
 
 
