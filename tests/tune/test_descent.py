@@ -56,6 +56,17 @@ def soft(steps: int | None = None, rates: tuple[float, ...] = (0.1,), **schedule
     return Soft(length=4, place="after", schedule=Schedule(learning_rates=rates, steps=steps, loss="labels", **schedule))
 
 
+def test_starts_are_variants_of_one_run_and_are_thinned_out(backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    found, trail = tuned(soft(8, (0.1, 0.3), starts=2), backbone, moods)
+    assert not found.open_slots
+    steps = trail.of("step")
+    assert sorted(event["variant"] for event in steps if event["step"] == 1) == [0, 1, 2, 3]
+    assert len([event for event in steps if event["step"] == 8]) == 1
+    rates = {event["variant"]: event["learning_rate"] for event in trail.of("dropped")}
+    assert len(rates) == 3
+    assert all(rate == (0.1, 0.3)[variant % 2] for variant, rate in rates.items())
+
+
 def notes(trail: Trail) -> list[str]:
     return [event["text"] for event in trail.of("note")]
 

@@ -103,3 +103,11 @@ def test_settings_are_checked(values: dict[str, Any], came: str) -> None:
     with pytest.raises(SettingsError) as raised:
         Schedule(**values)
     assert raised.value.came == came
+
+
+def test_every_learning_rate_from_every_start_is_a_variant() -> None:
+    schedule = Schedule(learning_rates=(0.1, 0.3), starts=3)
+    assert schedule.variants == 6
+    assert [schedule.learning_rate(variant) for variant in range(6)] == [0.1, 0.3] * 3
+    with pytest.raises(SettingsError, match="starts=0"):
+        Schedule(starts=0)

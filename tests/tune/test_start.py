@@ -8,7 +8,8 @@ import torch
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.prompt import parse
 from pegbox.task.classification import Classification
-from pegbox.tune.start import start_vectors, start_words
+from pegbox.tune.schedule import START_APART, Schedule
+from pegbox.tune.start import start_vectors, start_words, starts_apart
 
 TASK = Classification(("bad", "ok"))
 
@@ -39,3 +40,14 @@ def test_all_variants_start_alike_and_filled_slots_at_their_own_vectors(tiny_bac
     assert torch.equal(found["mine"], torch.tensor(own).expand(3, -1, -1))
     label_words = tiny_backbone.embed(start_words(prompt, tiny_backbone, TASK, 7))
     assert torch.equal(found["new"][2], label_words)
+
+
+def test_further_starts_lie_a_little_apart_and_each_learning_rate_has_them_all() -> None:
+    schedule = Schedule(learning_rates=(0.1, 0.3), starts=3)
+    apart = starts_apart({"a": torch.zeros(6, 50, 64)}, schedule, np.random.default_rng(0))["a"]
+    assert apart.shape == (6, 50, 64)
+    assert apart[:2].abs().max() == 0
+    assert torch.equal(apart[2], apart[3])
+    assert torch.equal(apart[4], apart[5])
+    assert not torch.equal(apart[2], apart[4])
+    assert abs(float(apart[2:].std()) - START_APART) < 0.01  # 6,400 numbers
