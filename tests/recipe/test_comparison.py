@@ -362,6 +362,24 @@ def test_without_a_folder_nothing_is_left(moods: Moods, tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_prompt_that_several_seeds_end_with_reads_the_test_rows_once_and_each_is_calibrated_on_its_own_rows(
+    moods: Moods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound: list[int] = []
+    whole = Classification.bind
+
+    def counted(self: Classification, prompt: Any, backbone: Any, rows: Rows, loss: Any = "labels") -> Any:
+        bound.append(len(rows))
+        return whole(self, prompt, backbone, rows, loss)
+
+    monkeypatch.setattr(Classification, "bind", counted)
+    made = Run(moods)
+    cells = made(plan("zero-shot", seeds=2)).cells
+    assert bound.count(len(made.test)) == 3  # the scores once, and for each seed whether any text is cut
+    assert cells[0].prompt == cells[1].prompt
+    assert not np.array_equal(cells[0].probabilities, cells[1].probabilities)
+
+
 @pytest.mark.parametrize("method", ["zero-shot", "few-shot-nearest"])
 def test_test_texts_that_are_cut_are_counted_in_the_report(moods: Moods, method: str) -> None:
     made, rows = Run(moods), moods(15, 3)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import pegbox
 from pegbox.artifact import NEEDED, Tuned, row_marks
@@ -136,6 +137,8 @@ class _Work:
     place: Path
     watch: Watch
     openings: Openings
+    scored: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The test rows' label scores under a prompt that some cell has found, before calibration, by the prompt's digest."""
 
     def folder(self, name: str, seed: int) -> Path:
         return self.place / "cells" / f"{name}-{seed}-{self._digest(name, seed)[:10]}"
@@ -152,7 +155,7 @@ class _Work:
         outcome = run(job, self.backbone, train, dev, Trail(own, lambda event: self.watch(name, seed, event)))
         self.watch(name, seed, {"event": "test", "rows": len(self.test), "dev_accuracy": outcome.dev_accuracy})
         rows = self.openings.open(f"final scores of {name}, seed {seed}", own.name)
-        probabilities = outcome.predictor.predict_proba(rows)
+        probabilities = self._probabilities(outcome.predictor, rows)
         saved = self._save(job, outcome, (train, dev, rows), own / "prompt")
         cell = Cell(
             method=name,
@@ -172,6 +175,15 @@ class _Work:
         accuracy = float((probabilities.argmax(1) == self.plan.task.gold(rows)).mean())
         self.watch(name, seed, {"event": "end", "accuracy": accuracy})
         return cell
+
+    def _probabilities(self, predictor: Predictor, rows: Rows) -> NDArray[np.float32]:
+        """Of the test rows' labels. A prompt that several seeds ended with, such as the written one, reads them once."""
+        if not isinstance(predictor, PromptPredictor):
+            return predictor.predict_proba(rows)
+        known = predictor.prompt.digest()
+        if known not in self.scored:
+            self.scored[known] = predictor.task.bind(predictor.prompt, predictor.backbone, rows).log_probabilities()[0]
+        return predictor.calibration.probabilities(self.scored[known])
 
     def _save(self, job: Job, outcome: Outcome, rows: tuple[Rows, Rows, Rows], place: Path) -> Path | None:
         """The artifact's folder, where there is a prompt to save; the opening of the test rows is written in it."""

@@ -39,6 +39,10 @@ class Calibration:
         normal: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         return normal
 
+    def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Calibrated probabilities, as predictors give them. Shape: [..., C] to [..., C]."""
+        return np.exp(self.apply(scores)).astype(np.float32)
+
 
 def fit_calibration(method: Method, scores: NDArray[np.floating], prior: Sequence[float]) -> Calibration:
     """Divides out the mean probability that the model gives each label, and puts the training rows' label shares in its place.

@@ -104,8 +104,7 @@ class Classification:
 
     def predict_proba(self, prompt: Prompt, backbone: Backbone, rows: Rows, calibration: Calibration) -> NDArray[np.float32]:
         """Probabilities of the labels. Shape: [B, C], rows sum to 1."""
-        scores = self.bind(prompt, backbone, rows).log_probabilities()[0]
-        return np.exp(calibration.apply(scores)).astype(np.float32)
+        return calibration.probabilities(self.bind(prompt, backbone, rows).log_probabilities()[0])
 
 
 class BoundClassification:
