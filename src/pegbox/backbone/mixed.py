@@ -190,7 +190,7 @@ class Standing:
 
 @torch.no_grad()
 def advance(engine: Engine, passages: Sequence[Passage]) -> int:
-    """Reads every passage on, to its end or by a chunk, those of near length in one pass; returns how many positions it took."""
+    """Reads all passages on, to the end or by a chunk, those of near length in one pass; returns how many positions that is."""
     rows = [Row(passage.head, passage.part, len(passage.part), 0, at) for at, passage in enumerate(passages)]
     for batch in batches(rows) if rows else ():
         _pass(engine, [passages[at] for at in batch], [rows[at].codes for at in batch])
