@@ -31,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once, a few minutes)"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) --constraint constraints.txt --editable '.[dev,lora,datasets]'
+	@$(PIP) --constraint constraints.txt --editable '.[dev,lora,datasets,serve]'
 	@touch $@
 
 clean:
