@@ -124,4 +124,11 @@ class ServedPrompt:
 
     def _asked(self, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         path = f"/v1/prompts/{urllib.parse.quote(self.name, safe='@')}/predict"
-        return list(self.client.ask("POST", path, {"rows": [dict(row) for row in rows]})["predictions"])
+        answer = self.client.ask("POST", path, {"rows": [dict(row) for row in rows]})
+        if tuple(answer["labels"]) != self.labels:
+            raise ServerError(
+                f"{self.name} now answers with the labels {', '.join(answer['labels'])}",
+                f"the labels {', '.join(self.labels)}",
+                "ask the client for the prompt again, or for one of its versions",
+            )
+        return list(answer["predictions"])

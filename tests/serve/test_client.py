@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ def test_it_predicts_as_the_artifact_does(start: Start, monkeypatch: pytest.Monk
     pair, rows = client.prompt("pair"), Rows(({"first": "a", "second": "b"},))
     assert pair.further_fields == ("first", "second")
     np.testing.assert_allclose(pair.predict_proba(rows), served.prompts["pair"].predict_proba(rows), atol=1e-4)
+
+
+def test_other_labels_than_before_are_told(start: Start, make_prompt: Any, until: Any) -> None:
+    served = start("soft")
+    soft = pegbox.Client(served.url).prompt("soft")
+    tuned = make_prompt("late", served.prompts["soft"].backbone)
+    task = replace(tuned.predictor.task, labels=("good", "bad"))
+    replace(tuned, predictor=replace(tuned.predictor, task=task)).save(served.folder / "soft@2")
+    until(lambda: served.predict("soft", "a").json()["prompt"] == "soft@2")
+    with pytest.raises(ServerError, match="now answers with the labels good, bad"):
+        soft.predict(["a"])
 
 
 def test_texts_that_were_cut_are_told(start: Start) -> None:

@@ -1,6 +1,6 @@
 """What a server answers when it cannot do what was asked, each in three parts and with its HTTP status.
 
-ServeError              came, expected, what to do; a status
+ServeError                   came, expected, what to do; a status
 ├── BusyError                429, with the seconds after which to come again
 ├── LateError                504: its time ran out
 ├── GoneError                499: the client went away

@@ -89,7 +89,9 @@ def _add_prompts(app: FastAPI) -> None:
         asking.let_in(request)
         state = asking.house_of(request).shelf.state
         listed = [served.described() for _, served in sorted(state.served.items())]
-        return {"prompts": listed, "broken": [{"folder": name, "why": why} for name, why in sorted(state.broken.items())]}
+        splits = {name: {str(one): share for one, share in shares.items()} for name, shares in state.splits.items()}
+        broken = [{"folder": name, "why": why} for name, why in sorted(state.broken.items())]
+        return {"prompts": listed, "splits": splits, "broken": broken}
 
     @app.get("/v1/prompts/{name}", responses=ERRORS)
     async def prompt(name: PromptName, request: Request) -> dict[str, Any]:

@@ -100,8 +100,8 @@ class Answer:
 async def models(request: Request) -> dict[str, Any]:
     """The prompts, as models."""
     asking.let_in(request)
-    served = asking.house_of(request).shelf.state.served
-    names = sorted({name.base for name in served}) + [str(name) for name in sorted(served)]
+    state = asking.house_of(request).shelf.state
+    names = sorted({*state.splits, *(name.base for name in state.served)}) + [str(name) for name in sorted(state.served)]
     return {"object": "list", "data": [_model(name) for name in names]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from pegbox.backbone.huggingface import HuggingFaceBackbone
-from pegbox.errors import PegboxError
+from pegbox.errors import PegboxError, SettingsError
 from pegbox.serve.errors import NotServedError, TakenError, TooLargeError
 from pegbox.serve.folder import Stamp, check_files, discard, found_in, stamp, sweep
 from pegbox.serve.names import Name
 from pegbox.serve.served import Served, open_served
 from pegbox.serve.settings import Limits
+from pegbox.serve.splits import FILE, Splits, drawn, read_splits
 
 _log = logging.getLogger("pegbox.serve")
 
@@ -37,11 +39,13 @@ class State:
         served: by name with version.
         broken: what is left out, and why.
         stamps: what each was read from.
+        splits: names that stand for several prompts.
     """
 
     served: Mapping[Name, Served] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[Name, Stamp] = field(default_factory=dict)
+    splits: Splits = field(default_factory=dict)
 
     def versions(self, base: str) -> list[Name]:
         """The versions of a name, oldest first."""
@@ -60,6 +64,7 @@ class Shelf:
     def __init__(self, folder: Path, desk: Desk, limits: Limits) -> None:
         self._folder, self._desk, self._limits = folder, desk, limits
         self._state = State()
+        self._chance = random.Random()
         self._one_at_a_time = threading.RLock()
 
     @property
@@ -67,12 +72,14 @@ class Shelf:
         return self._state
 
     def find(self, text: str) -> Served:
-        """The prompt of that name; without a version the newest.
+        """The prompt of that name; without a version the newest, or one of those that share the name.
 
         Raises: NotServedError.
         """
         state = self._state
         name = Name.read(text)
+        if name.version is None and (one := drawn(state.splits.get(name.base, {}), state.served, self._chance)):
+            return state.served[one]
         if name.version is None and (versions := state.versions(name.base)):
             return state.served[versions[-1]]
         if name not in state.served:
@@ -102,7 +109,14 @@ class Shelf:
                         del stamps[name]
                     broken[path.name] = str(error)
                     _log.warning("prompt left out", extra={"prompt": path.name, "why": str(error)})
-            self._state = State(served, broken, stamps)
+            self._state = State(served, broken, stamps, self._splits(broken))
+
+    def _splits(self, broken: dict[str, str]) -> Splits:
+        try:
+            return read_splits(self._folder)
+        except SettingsError as error:
+            broken[FILE] = str(error)
+            return {}
 
     def _opened(self, name: Name, path: Path, before: int) -> Served:
         if before >= self._limits.prompts:
