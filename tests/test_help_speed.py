@@ -17,8 +17,20 @@ import pegbox
 from pegbox.cli import main
 
 SOURCE = Path(pegbox.__file__).parents[1]
-COMMANDS = ("compare", "tune", "evaluate", "predict", "show", "methods", "samples", "demo")
-HEAVY = ("torch", "transformers", "pandas", "sklearn", "scipy", "numpy", "matplotlib", "datasets", "pyarrow")
+COMMANDS = ("compare", "tune", "evaluate", "predict", "show", "serve", "key", "export", "import", "methods", "samples", "demo")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "matplotlib",
+    "datasets",
+    "pyarrow",
+    "fastapi",
+    "uvicorn",
+)
 
 
 def helped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Client": "pegbox.client",
     "PromptClassifier": "pegbox.sklearn",
     "Report": "pegbox.api",
     "Tuned": "pegbox.api",
@@ -25,7 +26,7 @@ _HOMES = {
 
 _ROOMS = ("sklearn",)  # not among the names that `from pegbox import *` takes, for it takes its time
 
-__all__ = ["PromptClassifier", "Report", "Tuned", "compare", "errors", "evaluate", "load", "read", "tune"]
+__all__ = ["Client", "PromptClassifier", "Report", "Tuned", "compare", "errors", "evaluate", "load", "read", "tune"]
 
 
 class _Verb(ModuleType):

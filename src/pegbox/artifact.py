@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.data.table import SAMPLE, read_rows
-from pegbox.errors import ArtifactError, DataError, PromptError
+from pegbox.data.texts import as_rows
+from pegbox.errors import ArtifactError, PromptError
 from pegbox.prompt import Prompt, SoftSlot, format, parse
 from pegbox.task.calibration import Calibration
 from pegbox.task.classification import Classification
@@ -88,6 +88,10 @@ class Tuned:
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
         """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C]."""
         return self.predictor.predict_proba(as_rows(texts, self.further_fields))
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        """Positions of the rows whose texts are cut to fit into the model's context."""
+        return self.predictor.cut_rows(rows)
 
     def save(self, folder: str | Path) -> Path:
         """Writes the artifact, whole or not at all.
@@ -166,23 +170,6 @@ def _digest(prompt: Prompt, content: Mapping[str, Any]) -> str:
     """Of all that decides a prediction besides the model: the prompt with its vectors, labels, words, calibration."""
     plain = json.dumps(content, sort_keys=True)
     return hashlib.sha256(f"{prompt.digest()}{plain}".encode()).hexdigest()
-
-
-def as_rows(texts: Any, fields: Sequence[str] = ()) -> Rows:
-    """Texts in any form as Rows. A single string is the name of a file; one text goes in a list.
-
-    Settings:
-        fields: columns that are needed besides the text, of a source that has columns.
-    """
-    if isinstance(texts, Rows):
-        return texts
-    if isinstance(texts, str) and not texts.startswith(SAMPLE) and not Path(texts).exists():
-        raise DataError(f"{texts!r}, which is no file", "a list of texts, or the name of a file", "put a single text in a list")
-    if isinstance(texts, np.ndarray) or (isinstance(texts, Sequence) and not isinstance(texts, str)):
-        plain = list(texts)
-        if plain and all(isinstance(text, str) for text in plain):
-            return Rows.from_texts([str(text) for text in plain])
-    return read_rows(texts, labelled=False, fields=fields)
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,7 +8,8 @@ PegboxError                 what came, what was expected, what to do
 ├── DownloadError           a package that could not be fetched or failed its checksum
 ├── SealedError             test rows asked for where they must not be seen
 ├── ArtifactError           a saved prompt that is damaged or belongs to another model
-└── RunError                a run folder that cannot be continued
+├── RunError                a run folder that cannot be continued
+└── ServerError             a server that cannot be reached, or does not do what was asked
 """
 
 from __future__ import annotations
@@ -63,3 +64,7 @@ class ArtifactError(PegboxError):
 
 class RunError(PegboxError):
     """A run folder that holds another run or cannot be continued."""
+
+
+class ServerError(PegboxError):
+    """A server that cannot be reached, or does not do what was asked."""

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,9 @@ class Tuned:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
-        self.predictor = SimpleNamespace(cut_rows=lambda rows: tuple(at for at, t in enumerate(rows.column()) if len(t) > 30))
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        return tuple(at for at, text in enumerate(rows.column()) if len(text) > 30)
 
     def predict_proba(self, rows: Rows) -> Any:
         self.batches.append(len(rows))

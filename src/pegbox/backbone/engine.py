@@ -67,13 +67,20 @@ class Engine:
 
     def extend(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> Block:
         """Keys and values of the new positions, row by row and without padding."""
-        _, cache = self._run(heads, embeds, lengths, keep=True)
+        return self.read_on(heads, embeds, lengths, range(len(lengths)))[1]
+
+    def read_on(
+        self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], kept: Sequence[int]
+    ) -> tuple[torch.Tensor, Block]:
+        """Last hidden states of the new positions as `hidden` gives them, and keys and values of those rows that are kept."""
+        hidden, cache = self._run(heads, embeds, lengths, keep=bool(kept))
+        if not kept:
+            return hidden, ()
         past = max((_length(head) for head in heads), default=0)
         keys = torch.stack([layer.keys[:, :, past:] for layer in cache.layers])
         values = torch.stack([layer.values[:, :, past:] for layer in cache.layers])
-        return tuple(
-            KeysValues(_own_copy(keys[:, row, :, :length]), _own_copy(values[:, row, :, :length]))
-            for row, length in enumerate(lengths)
+        return hidden, tuple(
+            KeysValues(_own_copy(keys[:, row, :, : lengths[row]]), _own_copy(values[:, row, :, : lengths[row]])) for row in kept
         )
 
     def branches(self, head: Head, embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:

@@ -19,6 +19,7 @@ from pegbox.backbone.kept_files import KeptFiles
 from pegbox.backbone.layout import Speller
 from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Loaded, state_digest
+from pegbox.backbone.mixed import Passage, Standing, advance
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Spent
 from pegbox.backbone.storage import Storage
@@ -67,6 +68,14 @@ class HuggingFaceBackbone:
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> HuggingFaceBound:
         """See `pegbox.backbone.seam.Backbone.bind`."""
         return HuggingFaceBound(prompt, rows, answers, self._engine, self.store, self._speller)
+
+    def standing(self, prompt: Prompt, words: Sequence[str] = ()) -> Standing:
+        """A filled prompt, ready for rows that come later; see `pegbox.backbone.mixed`."""
+        return Standing(prompt, tuple(words), self._engine, self.store, self._speller)
+
+    def advance(self, passages: Sequence[Passage]) -> int:
+        """Reads passages of any prompts on, together; see `pegbox.backbone.mixed.advance`."""
+        return advance(self._engine, passages)
 
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
         """How many positions each row takes up to the answer, all slots filled."""

@@ -54,7 +54,7 @@ class PrefixStore:
         self.storage, self.dtype, self.files = storage, dtype, files
         self.held = 0
         self._reused = reused
-        self._blocks: OrderedDict[Hashable, Packed] = OrderedDict()
+        self._blocks: OrderedDict[Hashable, Packed | Block] = OrderedDict()  # a block as it is where it is kept exactly
         self._reserved: dict[int, dict[Hashable, int]] = {}
         self._on_disk: set[Hashable] = set()
         self._counted: set[Hashable] = set()
@@ -97,11 +97,11 @@ class PrefixStore:
         return {key: size for sizes in self._reserved.values() for key, size in sizes.items()}
 
     def get(self, key: Hashable) -> Block | None:
-        packed = self._blocks.get(key)
-        if packed is not None:
-            self._blocks.move_to_end(key)
-            return unpack(packed, self.dtype)
-        return self._from_file(key)
+        kept = self._blocks.get(key)
+        if kept is None:
+            return self._from_file(key)
+        self._blocks.move_to_end(key)
+        return unpack(kept, self.dtype) if isinstance(kept, dict) else kept
 
     def _from_file(self, key: Hashable) -> Block | None:
         packed = self.files.read(key) if self.files else None
@@ -112,7 +112,7 @@ class PrefixStore:
             self._reused(sum(run.length for run in block))
             self._counted.add(key)
         if key not in self._on_disk:
-            self._hold(key, packed)
+            self._hold(key, block if self.storage == "exact" else packed)
         return block
 
     def put(self, key: Hashable, block: Block, lasting: bool = False) -> Block:
@@ -121,19 +121,19 @@ class PrefixStore:
         Settings:
             lasting: in files too: it is dear to compute, and may be asked for again.
         """
-        packed = self._blocks.get(key) or pack(block, self.storage)
-        self._hold(key, packed)
+        packed = pack(block, self.storage)
+        self._hold(key, block if self.storage == "exact" else packed)
         if lasting and self.files is not None:
             self.files.write(key, packed)
             self._counted.add(key)
         return block if self.storage == "exact" else unpack(packed, self.dtype)
 
-    def _hold(self, key: Hashable, packed: Packed) -> None:
-        size = packed_bytes(packed)
+    def _hold(self, key: Hashable, kept: Packed | Block) -> None:
+        size = _nbytes(kept)
         if key in self._blocks:
             return
         promised = self._promised()
-        loose = {other: packed_bytes(kept) for other, kept in self._blocks.items() if other not in promised}
+        loose = {other: _nbytes(held) for other, held in self._blocks.items() if other not in promised}
         if self.held - sum(loose.values()) + size > self.budget:
             return
         for other, freed in loose.items():  # the least lately used come first
@@ -141,7 +141,7 @@ class PrefixStore:
                 break
             del self._blocks[other]
             self.held -= freed
-        self._blocks[key] = packed
+        self._blocks[key] = kept
         self.held += size
 
     def clear(self) -> None:
@@ -149,3 +149,7 @@ class PrefixStore:
         self._blocks.clear()
         self._counted.clear()
         self.held = 0
+
+
+def _nbytes(kept: Packed | Block) -> int:
+    return packed_bytes(kept) if isinstance(kept, dict) else sum(run.nbytes for run in kept)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import pegbox
-from pegbox.cli import tuning, using
+from pegbox.cli import carrying, serving, tuning, using
 from pegbox.cli.options import Json
 from pegbox.cli.printing import print_json, written
 from pegbox.errors import PegboxError
@@ -39,8 +39,10 @@ def common(
     """What all commands share."""
 
 
-for command in (tuning.compare, tuning.tune, using.evaluate, using.predict, using.show):
+for command in (tuning.compare, tuning.tune, using.evaluate, using.predict, using.show, serving.serve, serving.key):
     app.command()(command)
+app.command()(carrying.export)
+app.command("import")(carrying.import_)
 
 
 @app.command()

@@ -5,17 +5,29 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-from pegbox.artifact import Tuned
+import numpy as np
+from numpy.typing import NDArray
+
+from pegbox.data.rows import Rows
 from pegbox.data.table import Table
 from pegbox.errors import DataError
 
 LABEL, SURE = "predicted", "probability"
 
 
+class Predicting(Protocol):
+    """A tuned prompt, here or on a server."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    def predict_proba(self, texts: Any, /) -> NDArray[np.float32]: ...
+    def cut_rows(self, rows: Rows, /) -> tuple[int, ...]: ...
+
+
 def write_predictions(
-    tuned: Tuned, tables: Iterable[Table], out: TextIO, *, as_json: bool = False, proba: bool = False
+    tuned: Predicting, tables: Iterable[Table], out: TextIO, *, as_json: bool = False, proba: bool = False
 ) -> list[str]:
     """Writes CSV (or a JSON object for each row) with the user's columns, the label and its probability; returns notes.
 
@@ -29,7 +41,7 @@ def write_predictions(
     for table in tables:
         notes.update(dict.fromkeys(table.notes))
         chances = tuned.predict_proba(table.rows)
-        if cut := [table.rows.numbers[at] for at in tuned.predictor.cut_rows(table.rows)]:
+        if cut := [table.rows.numbers[at] for at in tuned.cut_rows(table.rows)]:
             more = " and more" if len(cut) > 5 else ""
             notes[f"rows {', '.join(map(str, cut[:5]))}{more} were cut to the model's context"] = None
         label, sure = _free(LABEL, table.columns), _free(SURE, table.columns)

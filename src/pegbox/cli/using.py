@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ from pegbox.cli.options import (
 from pegbox.cli.printing import aloud, print_json
 
 if TYPE_CHECKING:
+    from pegbox.cli.predictions import Predicting
     from pegbox.prompt import Prompt
 
 
@@ -86,23 +88,40 @@ def predict(
     on_problem: Annotated[str, typer.Option(help="error or drop: what to do with rows that have no text.")] = "error",
     field_limit: FieldLimit = FIELD_LIMIT,
     no_quotes: NoQuotes = False,
+    server: Annotated[str | None, typer.Option(help="Ask this `pegbox serve`; PROMPT is then a prompt's name there.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="A file that holds the key for the server.")] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Add a column of probability for each label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each row instead of CSV.")] = False,
 ) -> None:
     """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal."""
-    from pegbox.artifact import load, read_prompt
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
 
-    known = read_prompt(prompt)  # complains of a damaged artifact, and of a bad file, before the model is loaded
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    tables = stream_rows(data, text, fields=_further(fields, known), reading=reading)
-    first = next(tables)
-    tuned = load(prompt, model, device)
+    further, opened = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
+    tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
+    first = next(tables)  # complains of a bad file before the model is loaded
+    tuned = opened()
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
+
+
+def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
+    """An artifact's columns besides the text, and how to load it; complains of a damaged one at once."""
+    from pegbox.artifact import load, read_prompt
+
+    return _further(None, read_prompt(prompt)), lambda: load(prompt, model, device)
+
+
+def _there(prompt: str, server: str, key_file: Path | None) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
+    """The same for a prompt on a server."""
+    from pegbox.client import Client
+
+    key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
+    served = Client(server, key).prompt(prompt)
+    return served.further_fields, lambda: served
 
 
 def show(prompt: Folder, model: Moved = None, as_json: Json = False) -> None:

@@ -142,10 +142,7 @@ class BoundClassification:
     def _labels(self, index: Sequence[int], live: Live | None) -> torch.Tensor:
         """The labels' log-probabilities as the bounds give them. Shape: [K, B, C]."""
         words = torch.cat([bound.score(index, live) for bound in self._bounds], dim=-1)
-        if len(words[0, 0]) == len(self._counts):
-            return words
-        parts = words.split(self._counts, dim=-1)
-        return torch.stack([part.logsumexp(-1) - float(np.log(part.shape[-1])) for part in parts], dim=-1)
+        return join_words(words, self._counts)
 
     def losses(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """Cross-entropy in nats, over the labels alone or the whole vocabulary, as bound. Shape: [K, B]."""
@@ -160,6 +157,20 @@ class BoundClassification:
         """Label log-probabilities of all rows or some, before calibration. Shape: [K, B, C]."""
         found = self.scores(range(self.size) if index is None else index, live)
         return found.cpu().numpy()
+
+
+def join_words(words: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    """The labels' log-probabilities from those of their words; several words of one label share its place equally.
+
+    Settings:
+        counts: how many words each label has.
+
+    Shape: words [..., sum of counts]; result [..., C].
+    """
+    if words.shape[-1] == len(counts):
+        return words
+    parts = words.split(list(counts), dim=-1)
+    return torch.stack([part.logsumexp(-1) - float(np.log(part.shape[-1])) for part in parts], dim=-1)
 
 
 def _some(rows: Rows) -> Rows:

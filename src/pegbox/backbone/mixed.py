@@ -1,0 +1,243 @@
+"""Rows of different prompts in one pass: what a server asks of the engine.
+
+    standing = backbone.standing(prompt, words)      # once for each prompt
+    passages = standing.ask(rows)                    # for each row the passages that decide its answer
+    backbone.advance([...])                          # passages of any prompts, read on together
+    standing.read([...])                             # log-probabilities [C] of one row's words
+
+A prompt's own beginning, words or vectors, is computed once and kept in the backbone's store. A long passage is read in chunks,
+so that a short one beside it need not wait for its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pegbox.backbone.engine import Engine, Head
+from pegbox.backbone.frozen import Frozen
+from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame, slot_ids
+from pegbox.backbone.live import code, variants
+from pegbox.backbone.passes import Row, batches
+from pegbox.backbone.prefix_store import PrefixStore
+from pegbox.backbone.storage import KeysValues
+from pegbox.backbone.trie import answer_trie, sum_ways
+from pegbox.data.rows import Rows
+from pegbox.errors import PromptError
+from pegbox.prompt import Prompt, SoftSlot
+
+CHUNK = 256
+"""The most positions of one passage in one pass."""
+
+
+@dataclass(eq=False)
+class Passage:
+    """A sequence on its way through the model.
+
+    Settings:
+        standing: the prompt that it belongs to.
+        head: what it looks back on.
+        codes: what is still to be read.
+        wanted: of how many last positions the hidden states are asked for; at least 1.
+        keep: whether its keys and values are kept, to go on from.
+
+    Shape: states [wanted, H], once it is read to its end.
+    """
+
+    standing: Standing
+    head: Head
+    codes: Ids
+    wanted: int = 1
+    keep: bool = False
+    states: torch.Tensor | None = None
+
+    @property
+    def done(self) -> bool:
+        return not self.codes
+
+    @property
+    def part(self) -> Ids:
+        """What is read in the next pass: the positions that are asked for come all in the last one."""
+        before = len(self.codes) - self.wanted
+        return self.codes[: min(before, CHUNK)] if before > CHUNK else self.codes
+
+    def go_on(self, token: int) -> None:
+        """Adds a token that was written, to be read next."""
+        self.codes, self.wanted = (token,), 1
+
+    def take(self, read: int, states: torch.Tensor, kept: KeysValues | None) -> None:
+        """Notes that so many positions were read."""
+        self.codes = self.codes[read:]
+        if kept is not None:
+            self.head = _joined(self.head, kept)
+        if self.done:
+            self.states = states[read - self.wanted : read]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one row asks: its passages, and whether its texts were cut to the model's context."""
+
+    passages: tuple[Passage, ...]
+    cut: bool
+
+
+class Standing:
+    """A filled prompt over a model, ready for rows that come later.
+
+    Settings:
+        prompt: all slots filled.
+        words: the answers to choose from; none where the prompt is only there to be written on from.
+
+    Raises: PromptError where the prompt cannot be used on this model.
+    """
+
+    def __init__(self, prompt: Prompt, words: tuple[str, ...], engine: Engine, store: PrefixStore, speller: Speller) -> None:
+        if prompt.open_slots:
+            raise PromptError(
+                f"slot {prompt.open_slots[0]!r} is open", "every slot filled", "tune the prompt, or fill the slot first"
+            )
+        self.prompt = prompt
+        self._engine, self._speller = engine, speller
+        self._framed = frame(prompt, speller)
+        self._words = slot_ids(self._framed, prompt, speller)
+        self._numbers = {name: number for number, name in enumerate(prompt.slots)}
+        self._filled = variants({}, prompt, self._numbers, 1, engine)
+        self._frozen = Frozen(prompt, self._numbers, engine, store)
+        self._fields = [at for at, piece in enumerate(self._framed.pieces) if isinstance(piece, Own)]
+        self._beginning = self._codes(self._framed.pieces[: min(self._fields, default=len(self._framed.pieces))])
+        spaced = [(" " if self._framed.answer_spaced else "") + word for word in words]
+        self._trie = answer_trie(speller.plain(spaced), self._framed.end, words) if words else None
+        self._trunks: tuple[Ids, ...] = ((),) if self._trie is None else self._trie.trunks()
+        self.ends = frozenset({speller.eos, self._framed.end} if prompt.is_chat else {speller.eos})
+        self._row(Rows.from_texts([""]), 0, self._framed.pieces, max(map(len, self._trunks)))  # too long a prompt is told now
+
+    def ask(self, rows: Rows) -> list[Asked]:
+        """The passages that decide each row's answer among the words."""
+        reach = max(map(len, self._trunks))
+        made = []
+        for tail, cut in self._tails(rows, reach):
+            head, own = self._split(tail)
+            passages = (Passage(self, head, own + trunk, len(trunk) + 1) for trunk in self._trunks)
+            made.append(Asked(tuple(passages), cut))
+        return made
+
+    def write(self, rows: Rows, room: int) -> list[Asked]:
+        """For each row the passage that the model goes on from, with room for so many tokens."""
+        made = []
+        for tail, cut in self._tails(rows, min(room, self._engine.context // 2)):
+            head, own = self._split(tail)
+            made.append(Asked((Passage(self, head, own, keep=True),), cut))
+        return made
+
+    @torch.no_grad()
+    def read(self, passages: Sequence[Passage]) -> torch.Tensor:
+        """Log-probabilities of the words, from one row's passages read to their ends. Shape: [C], float32."""
+        assert self._trie is not None
+        ways = []
+        for fork in self._trie.forks:
+            trunk = next(n for n, path in enumerate(self._trunks) if path[: len(fork.path)] == fork.path)
+            states = passages[trunk].states
+            assert states is not None
+            ways.append(self._engine.logits(states[len(fork.path)], fork.tokens).log_softmax(-1))
+        return torch.stack([sum_ways(ways, turns) for turns in self._trie.turns])
+
+    @torch.no_grad()
+    def next_logits(self, passage: Passage) -> torch.Tensor:
+        """Logits of the token after a passage that was read to its end. Shape: [V], float32."""
+        assert passage.states is not None
+        return self._engine.logits(passage.states[-1])
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of tokens that were written."""
+        return self._speller.words(ids)
+
+    def embeds(self, codes: Ids) -> torch.Tensor:
+        """Embeddings of some of this prompt's codes. Shape: [T, H]."""
+        return self._filled.embeds([codes], [0], [0])[0]
+
+    def _tails(self, rows: Rows, reach: int) -> list[tuple[Ids, bool]]:
+        """Each row's codes up to the answer, and whether its texts were cut."""
+        layouts = fill_frame(self._framed, rows, self._speller)
+        return [self._row(rows, at, layout, reach) for at, layout in enumerate(layouts)]
+
+    def _row(self, rows: Rows, at: int, layout: Sequence[Ids | Slot | Own], reach: int) -> tuple[Ids, bool]:
+        slots = {name: len(self._slot(name)) for name in self.prompt.slots}
+        pieces = tuple(piece if not isinstance(piece, Own) else () for piece in layout)
+        limit = self._engine.context - reach
+        cut, was_cut = cut_to(pieces, self._fields, limit, slots, f"{rows.source}, row {rows.numbers[at]}")
+        return self._codes(cut), was_cut
+
+    def _split(self, codes: Ids) -> tuple[Head, Ids]:
+        """A row's codes as what is kept and what is its own, of which there is at least one."""
+        shared = self._beginning[: len(codes) - 1]
+        return self._frozen.shared(shared), codes[len(shared) :]
+
+    def _codes(self, pieces: Sequence[Ids | Slot | Own]) -> Ids:
+        codes: list[int] = []
+        for piece in pieces:
+            if not isinstance(piece, Own):
+                codes.extend(self._slot(piece.name) if isinstance(piece, Slot) else piece)
+        return tuple(codes)
+
+    def _slot(self, name: str) -> Ids:
+        slot = self.prompt.slots[name]
+        if isinstance(slot, SoftSlot):
+            return tuple(code(self._numbers[name], position) for position in range(slot.length))
+        return self._words[name]
+
+
+@torch.no_grad()
+def advance(engine: Engine, passages: Sequence[Passage]) -> int:
+    """Reads all passages on, to the end or by a chunk, those of near length in one pass; returns how many positions that is."""
+    rows = [Row(passage.head, passage.part, len(passage.part), 0, at) for at, passage in enumerate(passages)]
+    for batch in batches(rows) if rows else ():
+        _pass(engine, [passages[at] for at in batch], [rows[at].codes for at in batch])
+    return sum(len(row.codes) for row in rows)
+
+
+def _pass(engine: Engine, passages: Sequence[Passage], codes: Sequence[Ids]) -> None:
+    kept = [at for at, passage in enumerate(passages) if passage.keep or len(codes[at]) < len(passage.codes)]
+    lengths = [len(run) for run in codes]
+    hidden, blocks = engine.read_on([p.head for p in passages], _embeds(engine, passages, codes), lengths, kept)
+    found = dict(zip(kept, blocks, strict=True))
+    for at, passage in enumerate(passages):
+        passage.take(lengths[at], hidden[at], found.get(at))
+
+
+def _embeds(engine: Engine, passages: Sequence[Passage], codes: Sequence[Ids]) -> torch.Tensor:
+    """Embeddings, padded on the right: one look-up for all words, and each prompt's own vectors in their places.
+
+    Shape: [N, T, H].
+    """
+    width = max(map(len, codes))
+    ids = [[*(max(c, 0) for c in run), *[0] * (width - len(run))] for run in codes]
+    made: torch.Tensor = engine.model.get_input_embeddings()(torch.tensor(ids, device=engine.device))
+    for at, (passage, run) in enumerate(zip(passages, codes, strict=True)):
+        if min(run) < 0:
+            made[at, : len(run)] = passage.standing.embeds(run)
+    return made
+
+
+def _joined(head: Head, kept: KeysValues) -> Head:
+    """The head with what was read since; the prompt's beginning, which others look back on too, stays a run of its own."""
+    if len(head) < 2:
+        return (*head, kept)
+    *before, last = head
+    keys = torch.cat([last.keys, kept.keys], dim=2)
+    return (*before, KeysValues(keys, torch.cat([last.values, kept.values], dim=2)))
+
+
+def score_together(asked: Sequence[tuple[Standing, Rows]]) -> list[torch.Tensor]:
+    """Scores rows of several prompts over one model in shared passes.
+
+    Shape: for each pair log-probabilities [B, C] of its words, float32.
+    """
+    questions = [(standing, row) for standing, rows in asked for row in standing.ask(rows)]
+    engine = asked[0][0]._engine
+    while left := [passage for _, row in questions for passage in row.passages if not passage.done]:
+        advance(engine, left)
+    read = iter([standing.read(row.passages) for standing, row in questions])
+    return [torch.stack([next(read) for _ in range(len(rows))]) for _, rows in asked]

@@ -1,0 +1,119 @@
+"""From an HTTP request to work for the model's thread, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+
+from pegbox.data.rows import Rows
+from pegbox.errors import DataError
+from pegbox.serve.errors import TooLargeError
+from pegbox.serve.house import House
+from pegbox.serve.keys import Role
+from pegbox.serve.served import Served
+from pegbox.serve.settings import Limits
+from pegbox.serve.work import Errand, Scoring, Work
+
+Result = TypeVar("Result")
+APART = 8
+"""Rows at a time of a prompt that is scored by itself, so that others have their turns in between."""
+
+
+def house_of(request: Request) -> House:
+    """The server that a request came to."""
+    house: House = request.app.state.house
+    return house
+
+
+def let_in(request: Request, role: Role = "use") -> None:
+    """Raises ForbiddenError for a request whose key does not allow this."""
+    request.state.key = house_of(request).keys.check(request.headers.get("authorization"), role)
+
+
+def found(request: Request, name: str) -> Served:
+    """The prompt of that name, noted for the log. Raises NotServedError."""
+    served = house_of(request).shelf.find(name)
+    request.state.prompt = str(served.name)
+    return served
+
+
+def rows_of(request: Request, given: Sequence[str | Mapping[str, str]], served: Served) -> Rows:
+    """The rows of a request, checked.
+
+    Raises: TooLargeError beyond the limits; DataError for a row without the prompt's fields.
+    """
+    limits = house_of(request).limits
+    if len(given) > limits.rows:
+        raise TooLargeError(f"{len(given)} rows", f"at most {limits.rows} in one request", "send them in several requests")
+    rows = tuple({"text": row} if isinstance(row, str) else dict(row) for row in given)
+    for number, row in enumerate(rows, 1):
+        _check_row(number, row, served.fields, limits)
+    request.state.rows = len(rows)
+    return Rows(rows, source="the request")
+
+
+def _check_row(number: int, row: Mapping[str, str], fields: Sequence[str], limits: Limits) -> None:
+    if missing := [name for name in fields if name not in row]:
+        raise DataError(
+            f"row {number} has no field {missing[0]!r}",
+            f"the fields {', '.join(fields)}",
+            'send {"rows": [{"' + missing[0] + '": "..."}]}',
+        )
+    if any("\ud800" <= character <= "\udfff" for name in fields for character in row[name]):
+        raise DataError(f"row {number} has half a character (a lone surrogate)", "text that UTF-8 can hold", "correct it")
+    longest = max((len(row[name]) for name in fields), default=0)
+    if longest > limits.text_characters:
+        raise TooLargeError(
+            f"row {number} has a text of {longest} characters", f"at most {limits.text_characters}", "send shorter texts"
+        )
+
+
+def seconds_of(request: Request, asked: float | None) -> float:
+    """How long a request may take."""
+    most = house_of(request).limits.seconds
+    return most if asked is None else min(asked, most)
+
+
+async def score(request: Request, served: Served, rows: Rows, seconds: float) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    """Probabilities [B, C], and the positions of rows whose texts were cut."""
+    if not served.channel:
+        return await answered(request, Scoring(served, rows, seconds))
+    parts = [rows.take(range(at, min(at + APART, len(rows)))) for at in range(0, len(rows), APART)]
+    made = [await answered(request, Errand(lambda part=part: served.by_itself(part), len(part), seconds)) for part in parts]  # type: ignore[misc]
+    return np.concatenate(made), ()
+
+
+async def answered(request: Request, work: Work[Result]) -> Result:
+    """The work's result; when the client goes away its places are freed."""
+    house_of(request).scheduler.submit(work)
+    result = asyncio.wrap_future(work.future)
+    gone = asyncio.create_task(_gone(request))
+    either: set[asyncio.Future[Any]] = {result, gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            work.leave()
+        return await result
+    finally:
+        gone.cancel()
+        work.leave()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def labelled(served: Served, chances: NDArray[np.float32], cut: Sequence[int]) -> list[dict[str, Any]]:
+    """Each row's label, its probability, and those of all labels."""
+    rows = []
+    for at, row in enumerate(chances):
+        shares = {label: round(float(share), 6) for label, share in zip(served.labels, row, strict=True)}
+        label = served.labels[int(row.argmax())]
+        rows.append({"label": label, "probability": shares[label], "probabilities": shares, "cut": at in cut})
+    return rows

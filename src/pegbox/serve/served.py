@@ -1,0 +1,105 @@
+"""A served prompt: an artifact over the one model, ready for rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pegbox.artifact import Tuned, load
+from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.mixed import Passage, Standing
+from pegbox.data.rows import Rows
+from pegbox.errors import ArtifactError, PromptError
+from pegbox.prompt import format
+from pegbox.serve.names import Name
+from pegbox.task.classification import join_words
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A prompt under its name.
+
+    Settings:
+        name: with its version.
+        tuned: the artifact.
+        standing: the prompt over the model; with the labels' words, but for a noisy channel, which is scored by itself.
+    """
+
+    name: Name
+    tuned: Tuned
+    standing: Standing
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.tuned.labels
+
+    @property
+    def channel(self) -> bool:
+        return self.tuned.predictor.task.channel
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What every row must have."""
+        return self.tuned.prompt.field_names
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        words = self.tuned.predictor.task.words_in(self.tuned.prompt)
+        return [len(words[label]) for label in self.labels]
+
+    def probabilities(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
+        """The labels' probabilities, from one row's passages read to their ends. Shape: [C]."""
+        scores = join_words(self.standing.read(passages), self._counts).log_softmax(-1)
+        found: NDArray[np.float32] = np.exp(self.tuned.predictor.calibration.apply(scores.cpu().numpy())).astype(np.float32)
+        return found
+
+    @torch.no_grad()
+    def by_itself(self, rows: Rows) -> NDArray[np.float32]:
+        """The same without the running batch: for prompts that are scored in another way. Shape: [B, C]."""
+        return self.tuned.predict_proba(rows)
+
+    def described(self) -> dict[str, Any]:
+        """What clients may know of it."""
+        record = self.tuned.record
+        return {
+            "name": self.name.base,
+            "version": self.name.version,
+            "prompt": format(self.tuned.prompt),
+            "fields": list(self.fields),
+            "labels": list(self.labels),
+            "method": record.get("method"),
+            "vectors": self.tuned.predictor.parameters // self.tuned.backbone.width,
+            "calibration": self.tuned.predictor.calibration.method,
+            "model": self.tuned.backbone.name,
+        }
+
+
+def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served:
+    """An artifact, loaded and checked. It must run on the thread that owns the model.
+
+    Raises: PegboxError for one that cannot be served.
+    """
+    try:
+        tuned = load(path, backbone)
+    except RecursionError:
+        raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
+    offsets = tuned.predictor.calibration.offsets
+    if len(offsets) not in (0, len(tuned.labels)) or not all(map(math.isfinite, offsets)):
+        raise ArtifactError(
+            f"{path} has {len(offsets)} calibration offsets, or some that are no numbers",
+            f"one for each of {len(tuned.labels)} labels",
+            "tune it again",
+        )
+    words = tuned.predictor.task.words_in(tuned.prompt)
+    flat = tuple(word for label in tuned.labels for word in words[label])
+    if tuned.predictor.task.channel and tuned.prompt.is_chat:
+        raise PromptError(f"{path} is a chat with channel scoring", "a plain prompt", "tune it without channel scoring")
+    return Served(name, tuned, backbone.standing(tuned.prompt, () if tuned.predictor.task.channel else flat))

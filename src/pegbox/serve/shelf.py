@@ -1,0 +1,194 @@
+"""The shelf: what is served now, kept in step with the folder."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.errors import PegboxError, SettingsError
+from pegbox.serve.errors import NotServedError, TakenError, TooLargeError
+from pegbox.serve.folder import Stamp, check_files, discard, found_in, stamp, sweep
+from pegbox.serve.names import Name
+from pegbox.serve.served import Served, open_served
+from pegbox.serve.settings import Limits
+from pegbox.serve.splits import FILE, Splits, drawn, read_splits
+
+_log = logging.getLogger("pegbox.serve")
+
+
+class Desk(Protocol):
+    """Whoever lets the model's thread do something."""
+
+    @property
+    def backbone(self) -> HuggingFaceBackbone: ...
+    def call(self, act: Callable[[], Served]) -> Future[Served]: ...
+
+
+@dataclass(frozen=True)
+class State:
+    """What is served at one moment: a value, replaced as a whole.
+
+    Settings:
+        served: by name with version.
+        broken: what is left out, and why.
+        stamps: what each was read from.
+        splits: names that stand for several prompts.
+    """
+
+    served: Mapping[Name, Served] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[Name, Stamp] = field(default_factory=dict)
+    splits: Splits = field(default_factory=dict)
+
+    def versions(self, base: str) -> list[Name]:
+        """The versions of a name, oldest first."""
+        return sorted(name for name in self.served if name.base == base)
+
+
+class Shelf:
+    """See above.
+
+    Settings:
+        folder: where the artifacts lie.
+        desk: who prepares prompts, on the model's thread.
+        limits: how many prompts, and how large.
+    """
+
+    def __init__(self, folder: Path, desk: Desk, limits: Limits) -> None:
+        self._folder, self._desk, self._limits = folder, desk, limits
+        self._state = State()
+        self._chance = random.Random()
+        self._one_at_a_time = threading.RLock()
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def find(self, text: str) -> Served:
+        """The prompt of that name; without a version the newest, or one of those that share the name.
+
+        Raises: NotServedError.
+        """
+        state = self._state
+        name = Name.read(text)
+        if name.version is None and (one := drawn(state.splits.get(name.base, {}), state.served, self._chance)):
+            return state.served[one]
+        if name.version is None and (versions := state.versions(name.base)):
+            return state.served[versions[-1]]
+        if name not in state.served:
+            raise NotServedError(text, _named(state.served))
+        return state.served[name]
+
+    def refresh(self) -> None:
+        """Reads what is new or changed, and forgets what is gone."""
+        with self._one_at_a_time:
+            before = self._state
+            served: dict[Name, Served] = {}
+            broken: dict[str, str] = {}
+            stamps: dict[Name, Stamp] = {}
+            for name, path in found_in(self._folder).items():
+                try:
+                    Name.read(path.name)
+                    stamps[name] = stamp(path)
+                    if stamps[name] != before.stamps.get(name):
+                        served[name] = self._opened(name, path, len(served))
+                        _log.info("prompt loaded", extra={"prompt": str(name)})
+                    elif name in before.served:
+                        served[name] = before.served[name]
+                    else:
+                        broken[path.name] = before.broken[path.name]
+                except (PegboxError, OSError) as error:
+                    if isinstance(error, TooLargeError):  # there may be room for it later, though it does not change
+                        del stamps[name]
+                    broken[path.name] = str(error)
+                    _log.warning("prompt left out", extra={"prompt": path.name, "why": str(error)})
+            self._state = State(served, broken, stamps, self._splits(broken))
+
+    def _splits(self, broken: dict[str, str]) -> Splits:
+        try:
+            return read_splits(self._folder)
+        except SettingsError as error:
+            broken[FILE] = str(error)
+            return {}
+
+    def _opened(self, name: Name, path: Path, before: int) -> Served:
+        if before >= self._limits.prompts:
+            raise TooLargeError(
+                f"more than {before} prompts", f"at most {self._limits.prompts}", "raise the limit, or delete some"
+            )
+        check_files(path, self._limits.body_bytes)
+        return self._desk.call(lambda: open_served(name, path, self._desk.backbone)).result()
+
+    def add(self, text: str, draft: Path) -> Served:
+        """Puts a checked draft in its place, as a new version if none is named.
+
+        Raises: TakenError for a version that is there; PegboxError for an artifact that cannot be served.
+        """
+        with self._one_at_a_time:
+            known = found_in(self._folder)
+            name = Name.read(text)
+            if name.version is None:
+                name = Name(name.base, max((n.version or 0 for n in known if n.base == name.base), default=0) + 1)
+            if name in known:
+                raise TakenError(
+                    f"{name}, which is there already", "a new version", "leave the version out, or delete that one first"
+                )
+            self._opened(name, draft, len(known))
+            draft.rename(self._folder / str(name))
+            self.refresh()
+            return self.find(str(name))
+
+    def remove(self, text: str) -> list[str]:
+        """Deletes a version, or all versions of a name; returns which.
+
+        Raises: NotServedError.
+        """
+        with self._one_at_a_time:
+            name = Name.read(text)
+            known = found_in(self._folder)
+            gone = [n for n in known if n == name or (name.version is None and n.base == name.base)]
+            if not gone:
+                raise NotServedError(text, _named(self._state.served))
+            for one in gone:
+                discard(self._folder, known[one])
+            self.refresh()
+            return [str(one) for one in gone]
+
+    def sweep(self) -> None:
+        """Clears away what a killed server left half done."""
+        sweep(self._folder)
+
+
+class Watcher:
+    """Refreshes a shelf whenever so many seconds are over."""
+
+    def __init__(self, shelf: Shelf, seconds: float) -> None:
+        self._shelf, self._seconds = shelf, seconds
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="pegbox-folder", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._end.wait(self._seconds):
+            try:
+                self._shelf.refresh()
+            except (PegboxError, OSError) as error:
+                _log.warning("the folder could not be read", extra={"why": str(error)})
+
+
+def _named(served: Iterable[Name]) -> str:
+    names = sorted({name.base for name in served})
+    return f"one of {', '.join(names[:20])}" if names else "a prompt in the server's folder"

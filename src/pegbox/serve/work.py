@@ -1,0 +1,137 @@
+"""Work for the model thread: rows to be scored, a text to be written."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pegbox.backbone.mixed import Asked, Passage
+from pegbox.data.rows import Rows
+from pegbox.serve.errors import GoneError, LateError, ServeError
+from pegbox.serve.served import Served
+
+Result = TypeVar("Result")
+SPELLED = 32
+"""Rows of one request that are turned into tokens at a time."""
+
+
+class Seat(Protocol):
+    """A row's place in the running batch.
+
+    Settings:
+        waited: the turns since it was last read on.
+    """
+
+    waited: int
+
+    @property
+    def work(self) -> Work[Any]: ...
+    @property
+    def passages(self) -> Sequence[Passage]: ...
+    def step(self) -> bool:
+        """Called when all its passages were read: takes what it wanted; says whether it is done."""
+
+
+class Work(Generic[Result]):
+    """One request: its rows' seats, its deadline, and where its result goes.
+
+    Settings:
+        size: its rows.
+        seconds: how long it may take.
+    """
+
+    def __init__(self, size: int, seconds: float) -> None:
+        self.size, self.seconds = size, seconds
+        self.future: Future[Result] = Future()
+        self.tokens = 0
+        self.seated = 0
+        self._began = time.monotonic()
+        self._gone = threading.Event()
+
+    def leave(self) -> None:
+        """The client is gone: its places are free from the next turn on."""
+        self._gone.set()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that have no seat yet."""
+        return self.size - self.seated
+
+    @property
+    def ending(self) -> ServeError | None:
+        """Why no more of it is to be done; None while it is wanted."""
+        if self._gone.is_set():
+            return GoneError()
+        return LateError(self.seconds) if time.monotonic() - self._began > self.seconds else None
+
+    def seat(self) -> Seat:
+        """The next row's place."""
+        raise NotImplementedError
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Scoring(Work[tuple[NDArray[np.float32], tuple[int, ...]]]):
+    """Rows to be labelled: the result is probabilities [B, C], and the positions of rows whose texts were cut."""
+
+    def __init__(self, served: Served, rows: Rows, seconds: float) -> None:
+        super().__init__(len(rows), seconds)
+        self._served, self._rows = served, rows
+        self._found: list[NDArray[np.float32] | None] = [None] * len(rows)
+        self._cut: list[int] = []
+        self._left = len(rows)
+        self._spelled: deque[Asked] = deque()
+
+    def seat(self) -> ScoringSeat:
+        if not self._spelled:
+            some = range(self.seated, min(self.seated + SPELLED, self.size))
+            self._spelled.extend(self._served.standing.ask(self._rows.take(some)))
+        asked, at = self._spelled.popleft(), self.seated
+        self.seated += 1
+        self.tokens += sum(len(passage.codes) for passage in asked.passages)
+        if asked.cut:
+            self._cut.append(at)
+        return ScoringSeat(self, at, asked.passages)
+
+    def settle(self, at: int, passages: Sequence[Passage]) -> None:
+        """Takes one row's result; the last one ends the work."""
+        self._found[at] = self._served.probabilities(passages)
+        self._left -= 1
+        if not self._left and not self.future.done():
+            self.future.set_result((np.stack([row for row in self._found if row is not None]), tuple(self._cut)))
+
+
+class ScoringSeat:
+    """A row that is being scored."""
+
+    def __init__(self, work: Scoring, at: int, passages: Sequence[Passage]) -> None:
+        self.work, self.passages, self.waited = work, passages, 0
+        self._at = at
+
+    def step(self) -> bool:
+        self.work.settle(self._at, self.passages)
+        return True
+
+
+class Errand(Work[Result]):
+    """A piece of work that only the model's thread may do: it is done by itself, between two turns."""
+
+    def __init__(self, act: Callable[[], Result], size: int = 1, seconds: float = 3600.0) -> None:
+        super().__init__(size, seconds)
+        self.act = act
+
+    def run(self) -> None:
+        """Does it. What goes wrong is its caller's to handle, who waits for the result."""
+        try:
+            self.future.set_result(self.act())
+        except Exception as error:  # noqa: BLE001  # handed on
+            self.fail(error)
