@@ -36,7 +36,7 @@ class Schedule:
             judged on the labels' words either way, as predictions are.
     """
 
-    learning_rates: tuple[float, ...] = (0.06, 0.12)
+    learning_rates: tuple[float, ...] = (0.08, 0.16)
     starts: int = 1
     batch: int = 8
     steps: int | None = None
