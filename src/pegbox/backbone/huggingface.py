@@ -20,6 +20,7 @@ from pegbox.backbone.layout import Speller
 from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Loaded, state_digest
 from pegbox.backbone.mixed import Passage, Standing, advance
+from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Spent
 from pegbox.backbone.storage import Storage
@@ -28,6 +29,8 @@ from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
 
 _BATCH = 16
+FEATURES = 1024
+"""Positions in one pass for features: every layer's are held until it is over."""
 FORMAT = "1"
 """Of kept keys and values; to be raised when what a block holds, or how it is computed, changes."""
 
@@ -120,10 +123,9 @@ class HuggingFaceBackbone:
         texts = self._speller.plain(rows.column())
         start = self._speller.start or (self._speller.eos,)
         codes = [(start + ids)[: self._engine.context] for ids in texts]
-        order = sorted(range(len(codes)), key=lambda at: len(codes[at]))
+        asked = [Row((), run, len(run), 0, at) for at, run in enumerate(codes)]
         found = np.zeros((len(codes), len(layers), 2, self.width), dtype=np.float32)
-        for first in range(0, len(order), _BATCH):
-            batch = order[first : first + _BATCH]
+        for batch in batches(asked, FEATURES):
             found[batch] = self._read_layers([codes[at] for at in batch], layers)
         return found
 

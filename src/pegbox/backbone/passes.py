@@ -31,18 +31,22 @@ class Row:
         return sum(run.length for run in self.head)
 
 
-def batches(rows: Sequence[Row]) -> list[list[int]]:
-    """Positions of rows of near length, together at most TOKENS new and KEPT earlier positions, of which few are padding.
+def batches(rows: Sequence[Row], tokens: int | None = None) -> list[list[int]]:
+    """Positions of rows of near length, together at most so many new and KEPT earlier positions, of which few are padding.
 
     Rows that look back on the same stay together, where that is so for all: what they look back on is then held once.
+
+    Settings:
+        tokens: how many new positions at most; None: TOKENS.
     """
+    limit = TOKENS if tokens is None else tokens
     found: list[list[int]] = [[]]
     most = real = 0
     for some in sorted(_units(rows), key=lambda some: (_width(rows, some), rows[some[0]].past)):
         width, past = _width(rows, some), rows[some[0]].past
         count = len(found[-1]) + len(some)
         most, real = max(most, past), real + sum(len(rows[at].codes) for at in some)
-        full = count * width > TOKENS or count // len(some) * most > KEPT or count * width - real > SLACK + real // 8
+        full = count * width > limit or count // len(some) * most > KEPT or count * width - real > SLACK + real // 8
         if found[-1] and full:
             found.append([])
             most, real = past, sum(len(rows[at].codes) for at in some)
