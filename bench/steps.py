@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from bench.flops import causal, step
 from bench.setting import LABEL, TEXT, VECTORS, Setting
 from pegbox.data.rows import Rows
-from pegbox.prompt import Prompt, parse
+from pegbox.prompt import parse
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.descent import Descent, Vectors, _Course
-from pegbox.tune.place import Place, with_soft_slots
+from pegbox.tune.descent import Descent, _Course
+from pegbox.tune.place import Place
 from pegbox.tune.schedule import Costs, Schedule
-from pegbox.tune.standing import Parameters, Standing
-from pegbox.tune.start import root_mean_square, start_vectors
+from pegbox.tune.soft import Soft
+from pegbox.tune.standing import Standing
 from pegbox.tune.trail import Trail
 
 WRITTEN = r"Text: {text}\nLabel: [answer]"
@@ -23,8 +25,9 @@ STEPS = 1000
 
 def stepper(setting: Setting, rows: Rows, place: Place, variants: int = 1) -> Callable[[int], None]:
     """What does one step over all these rows, for so many variants at once."""
-    written = parse(WRITTEN)
-    descent = _descent(setting, written, with_soft_slots(written, place, VECTORS), len(rows), variants)
+    schedule = Schedule(learning_rates=tuple(0.04 + 0.01 * n for n in range(variants)), batch=len(rows))
+    soft = Soft(VECTORS, place, schedule)
+    descent = soft.descent(parse(WRITTEN), setting.task, setting.backbone, np.random.default_rng(0), Trail(None))
     course = _course(descent, setting, rows)
     standing = Standing.begun(descent.start)
 
@@ -32,19 +35,6 @@ def stepper(setting: Setting, rows: Rows, place: Place, variants: int = 1) -> Ca
         descent._step(standing, course)
 
     return run
-
-
-def _descent(setting: Setting, written: Prompt, placed: Prompt, batch: int, variants: int) -> Descent:
-    """As `pegbox.tune.soft.Soft.tune` makes it."""
-    starts = start_vectors(placed, setting.backbone, setting.task, variants)
-    scale = root_mean_square(setting.backbone.vocabulary()[0])
-
-    def make(parameters: Parameters) -> Vectors:
-        return {name: starts[name][: len(moved)] + scale * moved for name, moved in parameters.items()}
-
-    zero: Parameters = {name: vectors.new_zeros(vectors.shape) for name, vectors in starts.items()}
-    schedule = Schedule(learning_rates=tuple(0.04 + 0.01 * n for n in range(variants)), batch=batch)
-    return Descent(schedule, written, placed, zero, make, setting.task, setting.backbone, Trail(None))
 
 
 def _course(descent: Descent, setting: Setting, rows: Rows) -> _Course:

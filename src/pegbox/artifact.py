@@ -35,6 +35,7 @@ from pegbox.task.predictor import PromptPredictor
 
 FORMAT = 1
 NEEDED = ("manifest.json", "prompt.json", "vectors.safetensors")
+FILES = (*NEEDED, "seen.txt", "trail.jsonl")
 """What must be kept to predict."""
 _OWN = {"format", "model", "digest", "evaluations"}
 
@@ -116,14 +117,9 @@ class Tuned:
         from safetensors.numpy import save
 
         prompt = self.prompt
-        vectors = {
-            name: np.asarray(slot.vectors)
-            for name, slot in prompt.slots.items()
-            if isinstance(slot, SoftSlot) and slot.vectors is not None
-        }
-        if vectors:
+        if vectors := vectors_of(prompt):
             (folder / "vectors.safetensors").write_bytes(save(vectors))  # `save_file` would lock others out
-        _write_json(folder / "prompt.json", self._content())
+        write_json(folder / "prompt.json", self._content())
         backbone = self.backbone
         manifest = {
             "format": FORMAT,
@@ -132,7 +128,7 @@ class Tuned:
             "evaluations": self.evaluations,
             **self.record,
         }
-        _write_json(folder / "manifest.json", manifest)
+        write_json(folder / "manifest.json", manifest)
         (folder / "seen.txt").write_text("".join(f"{mark}\n" for mark in sorted(self.seen)), encoding="utf-8")
         lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in self.trail)
         (folder / "trail.jsonl").write_text(lines, encoding="utf-8")
@@ -162,7 +158,17 @@ def free_place(folder: str | Path) -> Path:
     return target
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def vectors_of(prompt: Prompt) -> dict[str, NDArray[np.float32]]:
+    """What the prompt's filled soft slots hold. Shape: [P, H] for each slot."""
+    return {
+        name: np.asarray(slot.vectors)
+        for name, slot in prompt.slots.items()
+        if isinstance(slot, SoftSlot) and slot.vectors is not None
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a page that people can read."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -285,7 +291,7 @@ def add_evaluation(folder: str | Path, evaluation: Mapping[str, Any]) -> int:
     manifest, _ = read_folder(folder)
     count = opened(manifest.setdefault("evaluations", []), evaluation)
     made = path.with_suffix(".tmp")
-    _write_json(made, manifest)
+    write_json(made, manifest)
     made.replace(path)
     return count
 

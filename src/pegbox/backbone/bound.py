@@ -14,12 +14,12 @@ import torch
 
 from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
-from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
-from pegbox.backbone.live import Variants, code, variants
-from pegbox.backbone.passes import TOKENS, Row, batches, fan
+from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, sizes, slot_ids
+from pegbox.backbone.live import Variants, codes, variants
+from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Choices, Live, Targets
-from pegbox.backbone.trie import AnswerTrie, answer_trie, sum_ways
+from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
 from pegbox.prompt import Prompt, SoftSlot
@@ -64,6 +64,7 @@ class HuggingFaceBound:
         self._over_vocabulary = isinstance(answers, Choices) and answers.over == "vocabulary"
         self.targets: list[Ids] | None = None
         reach = self._read_answers(answers, " " if framed.answer_spaced else "", speller)
+        self._long: set[int] = set()  # rows whose passes are not held for the way back
         self.cut_rows = self._cut(reach)
 
     def _read_answers(self, answers: Answers | Written, space: str, speller: Speller) -> int:
@@ -99,8 +100,8 @@ class HuggingFaceBound:
         }
         cut = set()
         if self.targets is not None:
-            fixed = (piece for at, piece in enumerate(self._layouts[0]) if at not in self._own_pieces)
-            left = self._engine.context - sum(lengths[p.name] if isinstance(p, Slot) else len(p) for p in fixed)
+            fixed = [piece for at, piece in enumerate(self._layouts[0]) if at not in self._own_pieces]
+            left = self._engine.context - sum(sizes(fixed, lengths))
             most = max(1, left // 2)
             cut = {at for at, ids in enumerate(self.targets) if len(ids) > most}
             self.targets = [ids[:most] for ids in self.targets]
@@ -109,6 +110,8 @@ class HuggingFaceBound:
             self._layouts[at], was_cut = cut_to(layout, self._own_pieces, limit, lengths, self._source)
             if was_cut:
                 cut.add(at)
+            if sum(sizes(self._layouts[at], lengths)) >= CHECKPOINTED:
+                self._long.add(at)
         return tuple(sorted(cut))
 
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
@@ -146,21 +149,18 @@ class HuggingFaceBound:
             )
         return asked
 
-    def _plan(self, asked: list[int], now: Variants) -> _Plan:
+    def _plan(self, asked: list[int], now: Variants) -> Plan:
         """Where what is live begins, and what all the rows asked about look back on there."""
         whole = len(self._layouts[0])
         first = min((self._places[name] for name in now.names), default=whole)
         if any(not run for runs in now.words.values() for run in runs):
             first = 0  # a slot without words could leave no position to read the answer from
-        if first <= min(self._own_pieces, default=0) and now.needs_gradient and self._longest(asked, now) >= CHECKPOINTED:
+        if first <= min(self._own_pieces, default=0) and now.needs_gradient and self._long.intersection(asked):
             first = 0  # a pass over so long a text is not held for the way back, which nothing kept may stand before
-        plan = _Plan(asked, first, first == whole, self._front(first, first == whole), [], [])
+        plan = Plan(asked, first, first == whole, self._front(first, first == whole), [], [])
         plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
-
-    def _longest(self, asked: Sequence[int], now: Variants) -> int:
-        return max(len(self._flat(self._layouts[row], now, 0)) for row in asked)
 
     def _front(self, first: int, whole: bool) -> Front:
         """What is frozen before piece number `first`; worked out once."""
@@ -175,7 +175,7 @@ class HuggingFaceBound:
             self._fronts[first] = Front(shared, own) if whole else self._frozen.front(shared, own)
         return self._fronts[first]
 
-    def _stems(self, plan: _Plan, now: Variants) -> list[tuple[Head, int]]:
+    def _stems(self, plan: Plan, now: Variants) -> list[tuple[Head, int]]:
         """For each variant what all rows look back on, and how much of every tail that includes.
 
         A slot that stands before all the rows' own texts is the same for every row: it is run once for each variant, and the
@@ -199,7 +199,7 @@ class HuggingFaceBound:
                 stems[variant] = ((*shared, kept), kept.length)
         return stems
 
-    def _common(self, plan: _Plan, now: Variants, variant: int) -> Ids:
+    def _common(self, plan: Plan, now: Variants, variant: int) -> Ids:
         """The codes that begin the tails of all bound rows, short of the last one.
 
         How many there are depends on how long the words in the slots before the first field are, not on which; behind it, on
@@ -213,7 +213,7 @@ class HuggingFaceBound:
             self._commons[key] = len(common_start(tails)[: min(map(len, tails)) - 1])
         return self._tail(plan, 0, now, variant)[: self._commons[key]]
 
-    def _branching(self, plan: _Plan, now: Variants) -> list[Ids]:
+    def _branching(self, plan: Plan, now: Variants) -> list[Ids]:
         """What each variant's rows have in common, where a gradient is asked for and they are few and short enough to be run as
         branches of one sequence; else nothing."""
         if not (torch.is_grad_enabled() and now.needs_gradient) or now.per_row or plan.whole or plan.front.blocks:
@@ -227,7 +227,7 @@ class HuggingFaceBound:
         size = skip + own + len(trunks) * sum(width - skip for width in widths.pop())
         return commons if size <= PACKED and self._engine.packs else []
 
-    def _rows(self, plan: _Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[Row]:
+    def _rows(self, plan: Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[Row]:
         """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
         owns = [()] * len(some) if plan.whole else self._frozen.own(plan.front, [plan.asked[at] for at in some])
         rows = []
@@ -250,7 +250,7 @@ class HuggingFaceBound:
                 "use fewer words in the slots, or shorten the texts",
             )
 
-    def _tail(self, plan: _Plan, row: int, now: Variants, variant: int) -> Ids:
+    def _tail(self, plan: Plan, row: int, now: Variants, variant: int) -> Ids:
         return plan.front.own[row] if plan.whole else self._flat(self._layouts[row][plan.first :], now, variant)
 
     def _flat(self, pieces: Sequence[Ids | Slot], now: Variants | None = None, variant: int = 0) -> Ids:
@@ -273,7 +273,7 @@ class HuggingFaceBound:
             length = slot.length
         else:
             raise PromptError(f"slot {name!r} is open", "every slot filled or live", f"tune the prompt, or fill {name!r} first")
-        return (code(self.numbers[name], position) for position in range(length))
+        return codes(self.numbers[name], length)
 
     def _hidden(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids] = ()) -> list[torch.Tensor]:
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
@@ -287,22 +287,19 @@ class HuggingFaceBound:
         return [found[at] for at in range(len(rows))]
 
     def _pass(self, rows: Sequence[Row], now: Variants) -> list[torch.Tensor]:
-        """The same for rows that are run together."""
-        if groups := fan(rows):
-            heads = [rows[group[0]].head for group in groups]
-            if self._engine.fans(heads, max(len(row.codes) for row in rows), len(groups[0])):
-                return self._fan(rows, groups, now)
-        embeds = now.embeds([row.codes for row in rows], [row.variant for row in rows], [row.at for row in rows])
-        hidden = self._engine.hidden([row.head for row in rows], embeds, [len(row.codes) for row in rows])
-        return [states[row.read - 1 : len(row.codes)] for states, row in zip(hidden, rows, strict=True)]
-
-    def _fan(self, rows: Sequence[Row], groups: Sequence[Sequence[int]], now: Variants) -> list[torch.Tensor]:
-        """The same, with what some of the rows look back on held once for them."""
-        order = [at for group in groups for at in group]
+        """The same for rows that are run together; what several look back on is held once, where the model allows it."""
+        groups = fan(rows)
+        heads = [rows[group[0]].head for group in groups]
+        if groups and not self._engine.fans(heads, max(len(row.codes) for row in rows), len(groups[0])):
+            groups = []
+        order = [at for group in groups for at in group] or range(len(rows))
         some = [rows[at] for at in order]
         embeds = now.embeds([row.codes for row in some], [row.variant for row in some], [row.at for row in some])
-        heads, lengths = [rows[group[0]].head for group in groups], [len(row.codes) for row in some]
-        hidden = self._engine.fan(heads, embeds, lengths, len(groups[0]))
+        lengths = [len(row.codes) for row in some]
+        if groups:
+            hidden = self._engine.fan(heads, embeds, lengths, len(groups[0]))
+        else:
+            hidden = self._engine.hidden([row.head for row in some], embeds, lengths)
         found = dict(zip(order, hidden, strict=True))
         return [found[at][row.read - 1 : len(row.codes)] for at, row in enumerate(rows)]
 
@@ -317,7 +314,7 @@ class HuggingFaceBound:
         states = [part for variant in hidden for part in variant.split(lengths)]
         return [part[row.read - 1 :] for part, row in zip(states, rows, strict=True)]
 
-    def _read(self, plan: _Plan, some: Sequence[int], now: Variants) -> torch.Tensor:
+    def _read(self, plan: Plan, some: Sequence[int], now: Variants) -> torch.Tensor:
         """Log-probabilities for some of the rows asked about. Shape: [K, rows, C]."""
         if self.targets is not None:
             return self._sum_targets(self._rows(plan, some, now, ((),)), plan, now)
@@ -325,18 +322,17 @@ class HuggingFaceBound:
             raise PromptError("no answers to score", "choices or targets", "bind the prompt with answers")
         trunks = self.trie.trunks()
         states = self._hidden(self._rows(plan, some, now, trunks), now, plan.commons)
-        ways: list[torch.Tensor] = []
-        for fork in self.trie.forks:
-            trunk = next(n for n, path in enumerate(trunks) if path[: len(fork.path)] == fork.path)
-            at = torch.stack([states[n][len(fork.path)] for n in range(trunk, len(states), len(trunks))])
-            if self._over_vocabulary:
-                found = self._engine.logits(at).log_softmax(-1)[:, list(fork.tokens)]
-            else:
-                found = self._engine.logits(at, fork.tokens).log_softmax(-1)
-            ways.append(found.view(now.count, len(some), -1))
-        return torch.stack([sum_ways(ways, turns) for turns in self.trie.turns], dim=-1)
+        found = self.trie.read(
+            lambda trunk, depth: torch.stack([states[n][depth] for n in range(trunk, len(states), len(trunks))]), self._shares
+        )
+        return found.view(now.count, len(some), -1)
 
-    def _sum_targets(self, rows: Sequence[Row], plan: _Plan, now: Variants) -> torch.Tensor:
+    def _shares(self, states: torch.Tensor, tokens: tuple[int, ...]) -> torch.Tensor:
+        if self._over_vocabulary:
+            return self._engine.logits(states).log_softmax(-1)[:, list(tokens)]
+        return self._engine.logits(states, tokens).log_softmax(-1)
+
+    def _sum_targets(self, rows: Sequence[Row], plan: Plan, now: Variants) -> torch.Tensor:
         """Sums the targets' tokens' log-probabilities. Shape: [K, rows, 1]."""
         assert self.targets is not None
         sums = []
@@ -344,18 +340,3 @@ class HuggingFaceBound:
             target = torch.tensor(self.targets[plan.asked[row.at]], device=states.device)
             sums.append(self._engine.logits(states).log_softmax(-1).gather(-1, target[:, None]).sum())
         return torch.stack(sums).view(now.count, -1, 1)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One call: the rows asked about, the first live piece (`whole`: there is none), and what the tails look back on.
-
-    Where there are `commons`, they are run in the same pass as the rows, which branch off from them.
-    """
-
-    asked: list[int]
-    first: int
-    whole: bool
-    front: Front
-    commons: list[Ids]
-    stems: list[tuple[Head, int]]

@@ -8,7 +8,7 @@ explicitly. Padding is masked, so a row never feels its batch-mates.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -52,6 +52,12 @@ class Engine:
         self._scale: float = float(getattr(config, "logit_scale", None) or 1.0)
         self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)
         self._check_logits()
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens with which the model itself ends a text."""
+        found: int | list[int] | None = self.model.generation_config.eos_token_id
+        return frozenset([] if found is None else found if isinstance(found, list) else [found])
 
     @property
     def training(self) -> bool:
@@ -139,14 +145,13 @@ class Engine:
         config = self.model.config.get_text_config()
         if config._attn_implementation != attention.NAME or not self._full_attention:
             return False
-        embeds = self.model.get_input_embeddings()(torch.tensor([[1, 2, 3], [1, 4, 5]], device=self.device)).detach()
-        before = replace(self.spent)
-        with torch.no_grad():
-            heads = [(run,) for run in self.extend([()], embeds[:1, :2], [2])]
-            together = self.fan(heads, embeds[:, 1:], [2, 2], 2)
-            alone = self.hidden(heads * 2, embeds[:, 1:], [2, 2])
-        self.spent.forward, self.spent.backward = before.forward, before.backward
-        return _close(together, alone)
+
+        def both_ways(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            heads = [(run,) for run in self.extend([()], embeds[:, :2], [2])]
+            tails = torch.cat([embeds[:, 2:4], embeds[:, 3:5]])
+            return self.fan(heads, tails, [2, 2], 2), self.hidden(heads * 2, tails, [2, 2])
+
+        return self._proved(both_ways)
 
     @property
     def _full_attention(self) -> bool:
@@ -161,13 +166,18 @@ class Engine:
         config = self.model.config.get_text_config()
         if config._attn_implementation not in (attention.NAME, "sdpa") or not self._full_attention:
             return False
-        embeds = self.model.get_input_embeddings()(torch.tensor([[1, 2, 3, 4, 5]], device=self.device)).detach()
+        return self._proved(
+            lambda embeds: (self.branches((), embeds, 2, [1, 2])[0, 3:], self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])[0, 2:])
+        )
+
+    @torch.no_grad()
+    def _proved(self, both_ways: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> bool:
+        """Whether two ways of running five tokens' embeddings [1, 5, H] give the same; that counts as nothing spent."""
         before = replace(self.spent)
-        with torch.no_grad():
-            together = self.branches((), embeds, 2, [1, 2])[0, 3:]
-            alone = self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])[0, 2:]
+        embeds = self.model.get_input_embeddings()(torch.tensor([[1, 2, 3, 4, 5]], device=self.device))
+        found, wanted = (part.float() for part in both_ways(embeds))
         self.spent.forward, self.spent.backward = before.forward, before.backward
-        return _close(together, alone)
+        return torch.allclose(found, wanted, rtol=3e-2, atol=3e-2 * float(wanted.abs().max()))
 
     def logits(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
         """The output matrix's rows for these tokens (all of them by default), applied to hidden states.
@@ -259,10 +269,6 @@ def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
         model.activation_checkpointing_disable()
         for layer in layers:
             layer.training = False
-
-
-def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    return torch.allclose(found.float(), wanted.float(), rtol=3e-2, atol=3e-2 * float(wanted.float().abs().max()))
 
 
 def _own_copy(part: torch.Tensor) -> torch.Tensor:

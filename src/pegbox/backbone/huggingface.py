@@ -161,7 +161,7 @@ class HuggingFaceBackbone:
                 "correct the one that is not so",
             )
         bound = self._written(prompt, rows, max_tokens)
-        ends = {self._speller.eos, *_listed(self._engine.model.generation_config.eos_token_id)}
+        ends = {self._speller.eos, *self._engine.ends}
         if prompt.is_chat:
             ends.add(bound.end_token)
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
@@ -179,7 +179,7 @@ class HuggingFaceBackbone:
                 codes = bound.contexts(range(first, min(first + _BATCH, len(rows))))
                 made = [_finished(ids, ends) for ids in self._write(prompt, bound, codes, config)]
                 self.spent.forward += sum(map(len, codes)) + sum(map(len, made))
-                texts.extend(_until(self._speller.words(ids), stop) for ids in made)
+                texts.extend(until(self._speller.words(ids), stop) for ids in made)
         return texts
 
     def _write(
@@ -247,10 +247,7 @@ def _finished(ids: Sequence[int], ends: set[int]) -> list[int]:
     return list(ids[:at])
 
 
-def _listed(value: int | list[int] | None) -> list[int]:
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _until(text: str, stop: Sequence[str]) -> str:
+def until(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first stop string in it; none of these is empty."""
     ends = [text.index(mark) for mark in stop if mark in text]
     return text[: min(ends)] if ends else text

@@ -17,9 +17,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from pegbox.backbone.storage import Packed
+from pegbox.backbone.storage import Packed, bytes_asked, packed_bytes
 from pegbox.data.download import home
-from pegbox.errors import SettingsError
 
 MOST = 4_000_000_000
 """Bytes on disk, where nobody says how many; and never more than a quarter of what is free there."""
@@ -27,17 +26,11 @@ MOST = 4_000_000_000
 
 def default_disk_budget(folder: Path) -> int:
     """The environment's PEGBOX_CACHE_DISK_BYTES, else MOST or a quarter of the free disk, whichever is less."""
-    given = os.environ.get("PEGBOX_CACHE_DISK_BYTES")
-    if given is None:
-        there = next(place for place in (folder, *folder.parents) if place.exists())
-        return min(MOST, shutil.disk_usage(there).free // 4)
-    if not given.isdigit():
-        raise SettingsError(
-            f"PEGBOX_CACHE_DISK_BYTES={given!r}",
-            "a whole number of bytes",
-            "set it to, say, 2000000000, to 0 for no files, or unset it",
-        )
-    return int(given)
+    given = bytes_asked("PEGBOX_CACHE_DISK_BYTES", "set it to, say, 2000000000, to 0 for no files, or unset it")
+    if given is not None:
+        return given
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return min(MOST, shutil.disk_usage(there).free // 4)
 
 
 class KeptFiles:
@@ -73,7 +66,7 @@ class KeptFiles:
         place = self._place(key)
         if place.exists():
             return True
-        size = sum(tensor.nbytes for tensor in packed.values()) + 1024
+        size = packed_bytes(packed) + 1024  # and the names and shapes
         if size > self.budget:
             return False
         try:

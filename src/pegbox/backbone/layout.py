@@ -232,6 +232,11 @@ def common_start(runs: Sequence[Ids]) -> Ids:
     return low[:same]
 
 
+def sizes(layout: Sequence[Ids | Slot], slot_lengths: Mapping[str, int]) -> list[int]:
+    """How many positions each piece takes."""
+    return [len(piece) if isinstance(piece, tuple) else slot_lengths[piece.name] for piece in layout]
+
+
 def cut_to(
     layout: tuple[Ids | Slot, ...], own: Sequence[int], limit: int, slot_lengths: Mapping[str, int], source: str
 ) -> tuple[tuple[Ids | Slot, ...], bool]:
@@ -242,7 +247,7 @@ def cut_to(
 
     Raises: PromptError when the prompt is too long without any field.
     """
-    lengths = [len(piece) if isinstance(piece, tuple) else slot_lengths[piece.name] for piece in layout]
+    lengths = sizes(layout, slot_lengths)
     excess = sum(lengths) - limit
     if excess <= 0:
         return layout, False

@@ -16,9 +16,9 @@ from pegbox.prompt import HardSlot, Prompt, SoftSlot
 _STRIDE = 1 << 32  # longer than any slot
 
 
-def code(slot: int, position: int) -> int:
-    """A negative number for one position of a slot of vectors, beside token ids."""
-    return -(1 + slot * _STRIDE + position)
+def codes(slot: int, length: int) -> Ids:
+    """A negative number for each position of a slot of vectors, beside token ids."""
+    return tuple(-(1 + slot * _STRIDE + position) for position in range(length))
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Frozen
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame, slot_ids
-from pegbox.backbone.live import code, variants
+from pegbox.backbone.live import codes, variants
 from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.storage import KeysValues
-from pegbox.backbone.trie import answer_trie, sum_ways
+from pegbox.backbone.trie import answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
 from pegbox.prompt import Prompt, SoftSlot
@@ -111,7 +112,7 @@ class Standing:
         spaced = [(" " if self._framed.answer_spaced else "") + word for word in words]
         self._trie = answer_trie(speller.plain(spaced), self._framed.end, words) if words else None
         self._trunks: tuple[Ids, ...] = ((),) if self._trie is None else self._trie.trunks()
-        self.ends = frozenset({speller.eos, self._framed.end} if prompt.is_chat else {speller.eos})
+        self.ends = engine.ends | {speller.eos} | ({self._framed.end} if prompt.is_chat else set())
         self._row(Rows.from_texts([""]), 0, self._framed.pieces, max(map(len, self._trunks)))  # too long a prompt is told now
 
     def ask(self, rows: Rows) -> list[Asked]:
@@ -136,13 +137,11 @@ class Standing:
     def read(self, passages: Sequence[Passage]) -> torch.Tensor:
         """Log-probabilities of the words, from one row's passages read to their ends. Shape: [C], float32."""
         assert self._trie is not None
-        ways = []
-        for fork in self._trie.forks:
-            trunk = next(n for n, path in enumerate(self._trunks) if path[: len(fork.path)] == fork.path)
-            states = passages[trunk].states
-            assert states is not None
-            ways.append(self._engine.logits(states[len(fork.path)], fork.tokens).log_softmax(-1))
-        return torch.stack([sum_ways(ways, turns) for turns in self._trie.turns])
+        states = [passage.states for passage in passages]
+        return self._trie.read(
+            lambda trunk, depth: cast(torch.Tensor, states[trunk])[depth],
+            lambda at, tokens: self._engine.logits(at, tokens).log_softmax(-1),
+        )
 
     @torch.no_grad()
     def next_logits(self, passage: Passage) -> torch.Tensor:
@@ -185,7 +184,7 @@ class Standing:
     def _slot(self, name: str) -> Ids:
         slot = self.prompt.slots[name]
         if isinstance(slot, SoftSlot):
-            return tuple(code(self._numbers[name], position) for position in range(slot.length))
+            return codes(self._numbers[name], slot.length)
         return self._words[name]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pegbox.backbone.engine import Head
+from pegbox.backbone.frozen import Front
 from pegbox.backbone.layout import Ids
 
 TOKENS = 4096
@@ -31,6 +32,21 @@ class Row:
         return sum(run.length for run in self.head)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """One call: the rows asked about, the first live piece (`whole`: there is none), and what the tails look back on.
+
+    Where there are `commons`, they are run in the same pass as the rows, which branch off from them.
+    """
+
+    asked: list[int]
+    first: int
+    whole: bool
+    front: Front
+    commons: list[Ids]
+    stems: list[tuple[Head, int]]
+
+
 def batches(rows: Sequence[Row], tokens: int | None = None) -> list[list[int]]:
     """Positions of rows of near length, together at most so many new and KEPT earlier positions, of which few are padding.
 
@@ -42,7 +58,7 @@ def batches(rows: Sequence[Row], tokens: int | None = None) -> list[list[int]]:
     limit = TOKENS if tokens is None else tokens
     found: list[list[int]] = [[]]
     most = real = 0
-    for some in sorted(_units(rows), key=lambda some: (_width(rows, some), rows[some[0]].past)):
+    for some in sorted(_units(rows, limit), key=lambda some: (_width(rows, some), rows[some[0]].past)):
         width, past = _width(rows, some), rows[some[0]].past
         count = len(found[-1]) + len(some)
         most, real = max(most, past), real + sum(len(rows[at].codes) for at in some)
@@ -69,12 +85,12 @@ def _by_head(rows: Sequence[Row]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _units(rows: Sequence[Row]) -> list[list[int]]:
+def _units(rows: Sequence[Row], tokens: int) -> list[list[int]]:
     """What is not parted: single rows, or groups that look back on the same."""
     groups = _by_head(rows)
     if len(groups) == 1 or len({len(group) for group in groups}) > 1:
         return [[at] for at in range(len(rows))]
-    at_once = max(1, TOKENS // max(1, *(len(row.codes) for row in rows)))
+    at_once = max(1, tokens // max(1, *(len(row.codes) for row in rows)))
     return [group[at : at + at_once] for group in groups for at in range(0, len(group), at_once)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -11,20 +10,13 @@ import psutil
 import torch
 
 from pegbox.backbone.kept_files import KeptFiles
-from pegbox.backbone.storage import Block, KeysValues, Packed, Storage, pack, packed_bytes, unpack
-from pegbox.errors import SettingsError
+from pegbox.backbone.storage import Block, KeysValues, Packed, Storage, bytes_asked, pack, packed_bytes, unpack
 
 
 def default_budget() -> int:
     """Bytes for kept keys and values: the environment's PEGBOX_CACHE_BYTES, or a quarter of the free memory, at most 4 GB."""
-    given = os.environ.get("PEGBOX_CACHE_BYTES")
-    if given is None:
-        return min(int(psutil.virtual_memory().available) // 4, 4_000_000_000)
-    if not given.isdigit():
-        raise SettingsError(
-            f"PEGBOX_CACHE_BYTES={given!r}", "a whole number of bytes", "set it to, say, 2000000000, or unset it"
-        )
-    return int(given)
+    given = bytes_asked("PEGBOX_CACHE_BYTES", "set it to, say, 2000000000, or unset it")
+    return min(int(psutil.virtual_memory().available) // 4, 4_000_000_000) if given is None else given
 
 
 class PrefixStore:
@@ -55,8 +47,8 @@ class PrefixStore:
         self.held = 0
         self._reused = reused
         self._blocks: OrderedDict[Hashable, Packed | Block] = OrderedDict()  # a block as it is where it is kept exactly
-        self._reserved: dict[int, dict[Hashable, int]] = {}
-        self._on_disk: set[Hashable] = set()
+        self._reserved: Promises = {}  # in memory
+        self._filed: Promises = {}  # in files
         self._counted: set[Hashable] = set()
 
     def bytes_each(self, run: KeysValues) -> int:
@@ -73,28 +65,13 @@ class PrefixStore:
         """
         token = id(owner)
         if token not in self._reserved:
-            self._reserved[token] = {}
-            # called when the owner dies, before its id can be another's
-            weakref.finalize(owner, self._reserved.pop, token, None)
-        promised = self._promised()
-        free = self.budget - sum(promised.values())
-        on_disk = self.files.budget if self.files else 0
-        granted = set()
-        for key, size in wanted:
-            if key not in promised and size <= free:
-                promised[key] = size
-                free -= size
-            if key in promised:
-                self._reserved[token][key] = promised[key]
-                granted.add(key)
-            elif size <= on_disk:
-                on_disk -= size
-                self._on_disk.add(key)
-                granted.add(key)
-        return frozenset(granted)
-
-    def _promised(self) -> dict[Hashable, int]:
-        return {key: size for sizes in self._reserved.values() for key, size in sizes.items()}
+            for kind in (self._reserved, self._filed):
+                kind[token] = {}
+                # called when the owner dies, before its id can be another's
+                weakref.finalize(owner, kind.pop, token, None)
+        memory = _grant(self._reserved, token, wanted, self.budget)
+        left = [(key, size) for key, size in wanted if key not in memory]
+        return memory | _grant(self._filed, token, left, self.files.budget if self.files else 0)
 
     def get(self, key: Hashable) -> Block | None:
         kept = self._blocks.get(key)
@@ -108,10 +85,11 @@ class PrefixStore:
         if packed is None:
             return None
         block = unpack(packed, self.dtype)
-        if key not in self._counted or key not in self._on_disk:
+        filed = key in _promised(self._filed)
+        if key not in self._counted or not filed:
             self._reused(sum(run.length for run in block))
             self._counted.add(key)
-        if key not in self._on_disk:
+        if not filed:
             self._hold(key, block if self.storage == "exact" else packed)
         return block
 
@@ -132,7 +110,7 @@ class PrefixStore:
         size = _nbytes(kept)
         if key in self._blocks:
             return
-        promised = self._promised()
+        promised = _promised(self._reserved)
         loose = {other: _nbytes(held) for other, held in self._blocks.items() if other not in promised}
         if self.held - sum(loose.values()) + size > self.budget:
             return
@@ -149,6 +127,27 @@ class PrefixStore:
         self._blocks.clear()
         self._counted.clear()
         self.held = 0
+
+
+Promises = dict[int, dict[Hashable, int]]
+"""Bytes by key, for each owner."""
+
+
+def _promised(promises: Promises) -> dict[Hashable, int]:
+    return {key: size for sizes in promises.values() for key, size in sizes.items()}
+
+
+def _grant(promises: Promises, token: int, wanted: Sequence[tuple[Hashable, int]], budget: int) -> frozenset[Hashable]:
+    """Promises an owner what fits into a budget beside what is promised already; returns the keys that are."""
+    promised = _promised(promises)
+    free = budget - sum(promised.values())
+    for key, size in wanted:
+        if key not in promised and size <= free:
+            promised[key] = size
+            free -= size
+        if key in promised:
+            promises[token][key] = promised[key]
+    return frozenset(key for key, _ in wanted if key in promised)
 
 
 def _nbytes(kept: Packed | Block) -> int:

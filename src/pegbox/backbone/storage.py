@@ -50,6 +50,14 @@ def default_storage() -> Storage:
     )
 
 
+def bytes_asked(name: str, remedy: str) -> int | None:
+    """A number of bytes from the environment; None where it says nothing. Raises SettingsError for anything else."""
+    given = os.environ.get(name)
+    if given is not None and not given.isdigit():
+        raise SettingsError(f"{name}={given!r}", "a whole number of bytes", remedy)
+    return None if given is None else int(given)
+
+
 def pack(block: Block, storage: Storage) -> Packed:
     """The block as it is kept."""
     found: Packed = {}

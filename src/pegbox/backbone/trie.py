@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,24 @@ class AnswerTrie:
         """The fewest paths that pass every fork: those that are no beginning of another's."""
         paths = {fork.path for fork in self.forks}
         return tuple(sorted(p for p in paths if not any(q != p and q[: len(p)] == p for q in paths)))
+
+    def read(
+        self, state: Callable[[int, int], torch.Tensor], shares: Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor]
+    ) -> torch.Tensor:
+        """Log-probabilities of the answers.
+
+        Settings:
+            state: the hidden states [..., H] where so many tokens of a trunk have been read, by its number.
+            shares: log-probabilities of some tokens there. Shape: [..., H] to [..., number of tokens].
+
+        Shape: [..., C].
+        """
+        trunks = self.trunks()
+        ways = []
+        for fork in self.forks:
+            trunk = next(n for n, path in enumerate(trunks) if path[: len(fork.path)] == fork.path)
+            ways.append(shares(state(trunk, len(fork.path)), fork.tokens))
+        return torch.stack([sum_ways(ways, turns) for turns in self.turns], dim=-1)
 
 
 def answer_trie(sequences: Sequence[Path], end: int, words: Sequence[str]) -> AnswerTrie:

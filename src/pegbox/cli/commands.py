@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,18 +11,24 @@ from typing import Annotated
 import typer
 
 import pegbox
-from pegbox.cli import carrying, serving, tuning, using
-from pegbox.cli.options import Json
-from pegbox.cli.printing import print_json, written
 from pegbox.errors import PegboxError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Tunes prompts of frozen language models (words, learned vectors, both), compares them honestly, predicts with them.",
-)
+ABOUT = "Tunes prompts of frozen language models (words, learned vectors, both), compares them honestly, predicts with them."
+COMMANDS = {
+    "compare": "tuning",
+    "tune": "tuning",
+    "evaluate": "using",
+    "predict": "using",
+    "show": "using",
+    "serve": "serving",
+    "key": "serving",
+    "export": "carrying",
+    "import": "carrying",
+    "methods": "listing",
+    "samples": "listing",
+    "demo": "tuning",
+}
+"""Each command, and the module here that has it, as a function of its name (`import_` for import)."""
 
 
 def _print_version(asked: bool) -> None:
@@ -30,7 +37,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def common(
     version: Annotated[  # the callback below answers it
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
@@ -39,48 +45,22 @@ def common(
     """What all commands share."""
 
 
-for command in (tuning.compare, tuning.tune, using.evaluate, using.predict, using.show, serving.serve, serving.key):
-    app.command()(command)
-app.command()(carrying.export)
-app.command("import")(carrying.import_)
+def application(arguments: Sequence[str]) -> tuple[typer.Typer, list[str], str]:
+    """What is asked for, with its arguments and its name: one command by itself, or all of them under one roof.
 
-
-@app.command()
-def methods(
-    settings: Annotated[bool, typer.Option("--settings", help="Each method's settings and their defaults.")] = False,
-    as_json: Json = False,
-) -> None:
-    """List the methods."""
-    from pegbox.recipe.methods import METHODS
-    from pegbox.recipe.settings import settings_of
-
-    known = {name: dict(settings_of(m.make())) if settings else {} for name, m in METHODS.items()}
-    if as_json:
-        print_json(
-            [{"name": m.name, "kind": m.kind, "summary": m.summary, "settings": known[m.name]} for m in METHODS.values()]
-        )
-        return
-    for m in METHODS.values():
-        print(f"{m.name:18} {m.kind:10} {m.summary}")
-        for key, value in known[m.name].items():
-            print(f"    {key}={written(value)}")
-
-
-@app.command()
-def samples(as_json: Json = False) -> None:
-    """List the sample data sets that can be fetched, with licence and source."""
-    from pegbox.data.samples import SAMPLES
-
-    if as_json:
-        names = ("name", "description", "rows", "labels", "licence", "source")
-        print_json([{name: getattr(s, name) for name in names} for s in SAMPLES.values()])
-        return
-    for s in SAMPLES.values():
-        print(f"sample:{s.name}: {s.description}; {s.rows} rows, labels {', '.join(s.labels)}")
-        print(f"    source: {s.source}\n    licence: {s.licence}")
-
-
-app.command()(tuning.demo)
+    All of them take their time to put together, and to pass through a roof takes typer a tenth of a second of imports.
+    """
+    settings = {"help_option_names": ["-h", "--help"]}
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, context_settings=settings, help=ABOUT
+    )
+    alone = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    if alone is None:
+        app.callback()(common)
+    for name in COMMANDS if alone is None else [alone]:
+        module = importlib.import_module(f"pegbox.cli.{COMMANDS[name]}")
+        app.command(name, context_settings=settings)(getattr(module, "import_" if name == "import" else name))
+    return (app, list(arguments), "pegbox") if alone is None else (app, list(arguments[1:]), f"pegbox {alone}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
     try:
-        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        app, given, name = application(sys.argv[1:] if arguments is None else arguments)
+        status = app(args=given, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except PegboxError as error:
         _fail(f"pegbox: {error}", 2)

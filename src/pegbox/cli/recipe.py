@@ -36,7 +36,7 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
             raise SettingsError(
                 f"{path}: {key!r}",
                 f"one of {', '.join(sorted(known))}",
-                f"did you mean {near[0]!r}?" if near else f"see `pegbox {context.info_name} --help`",
+                f"did you mean {near[0]!r}?" if near else f"see `pegbox {context.command.name} --help`",
             )
         parameter = known[name]
         context.default_map[str(parameter.name)] = _value(parameter, value, f"{path}: {key}")

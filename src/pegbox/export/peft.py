@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from pegbox.artifact import NEEDED, Tuned, load, read_prompt
+from pegbox.artifact import NEEDED, Tuned, load, read_prompt, write_json
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.layout import Speller
 from pegbox.errors import ArtifactError, PromptError
@@ -50,7 +50,7 @@ def to_peft(artifact: str | Path, folder: str | Path, model: str | None = None) 
     vectors = np.concatenate([_start(tuned), slot.vectors])
     with new_folder(folder) as draft:
         (draft / WEIGHTS).write_bytes(save({TENSOR: vectors}))
-        _write_json(draft / "adapter_config.json", _config(tuned, len(vectors)))
+        write_json(draft / "adapter_config.json", _config(tuned, len(vectors)))
         (draft / "README.md").write_text(_card(tuned, len(vectors)), encoding="utf-8")
         (draft / ALONG).mkdir()
         for name in NEEDED:
@@ -191,7 +191,3 @@ def _read(path: Path) -> NDArray[np.float32]:
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise ArtifactError(f"{path} has vectors of shape {vectors.shape}", "a table of finite numbers", "save it again")
     return vectors
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

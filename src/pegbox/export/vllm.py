@@ -6,14 +6,13 @@ assistant says. What comes back is what the model writes; calibration stays behi
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.numpy import save
 
-from pegbox.artifact import read_folder, read_prompt
+from pegbox.artifact import read_folder, read_prompt, vectors_of, write_json
 from pegbox.errors import PromptError
 from pegbox.export.place import new_folder
 from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, format
@@ -27,18 +26,11 @@ def to_vllm(artifact: str | Path, folder: str | Path) -> Path:
     prompt = read_prompt(Path(artifact).expanduser())
     manifest, _ = read_folder(Path(artifact).expanduser())
     messages = _messages(prompt)
-    vectors = {
-        name: np.asarray(slot.vectors)
-        for name, slot in prompt.slots.items()
-        if isinstance(slot, SoftSlot) and slot.vectors is not None
-    }
     with new_folder(folder) as draft:
-        (draft / "vectors.safetensors").write_bytes(save(vectors))
+        (draft / "vectors.safetensors").write_bytes(save(vectors_of(prompt)))
         content = {"model": manifest["model"]["name"], "width": manifest["model"]["width"], "messages": messages}
-        (draft / "messages.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (draft / "client.py").write_text(
-            Path(__file__).with_name("vllm_client.txt").read_text(encoding="utf-8"), encoding="utf-8"
-        )
+        write_json(draft / "messages.json", content)
+        shutil.copyfile(Path(__file__).with_name("vllm_client.txt"), draft / "client.py")
     return Path(folder)
 
 

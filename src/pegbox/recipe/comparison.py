@@ -137,8 +137,8 @@ class _Work:
     place: Path
     watch: Watch
     openings: Openings
-    scored: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """The test rows' label scores under a prompt that some cell has found, before calibration, by the prompt's digest."""
+    scored: dict[str, tuple[NDArray[np.float32], int]] = field(default_factory=dict)
+    """The test rows' label scores under a prompt that some cell has found, before calibration, and how many were cut."""
 
     def folder(self, name: str, seed: int) -> Path:
         return self.place / "cells" / f"{name}-{seed}-{self._digest(name, seed)[:10]}"
@@ -155,7 +155,7 @@ class _Work:
         outcome = run(job, self.backbone, train, dev, Trail(own, lambda event: self.watch(name, seed, event)))
         self.watch(name, seed, {"event": "test", "rows": len(self.test), "dev_accuracy": outcome.dev_accuracy})
         rows = self.openings.open(f"final scores of {name}, seed {seed}", own.name)
-        probabilities = self._probabilities(outcome.predictor, rows)
+        probabilities, cut = self._scored(outcome.predictor, rows)
         saved = self._save(job, outcome, (train, dev, rows), own / "prompt")
         cell = Cell(
             method=name,
@@ -168,7 +168,7 @@ class _Work:
             readable=isinstance(outcome.predictor, PromptPredictor) and outcome.predictor.prompt.readable,
             nearest=outcome.nearest,
             trail=outcome.trail,
-            notes=(*outcome.notes, *_cuts(outcome.predictor, self.plan.task, rows)),
+            notes=(*outcome.notes, *_cuts(cut, len(rows))),
             spends=METHODS[name].spends,
         )
         _write_cell(own, cell)
@@ -176,14 +176,22 @@ class _Work:
         self.watch(name, seed, {"event": "end", "accuracy": accuracy})
         return cell
 
-    def _probabilities(self, predictor: Predictor, rows: Rows) -> NDArray[np.float32]:
-        """Of the test rows' labels. A prompt that several seeds ended with, such as the written one, reads them once."""
-        if not isinstance(predictor, PromptPredictor):
-            return predictor.predict_proba(rows)
-        known = predictor.prompt.digest()
-        if known not in self.scored:
-            self.scored[known] = predictor.task.bind(predictor.prompt, predictor.backbone, rows).log_probabilities()[0]
-        return predictor.calibration.probabilities(self.scored[known])
+    def _scored(self, predictor: Predictor, rows: Rows) -> tuple[NDArray[np.float32], int]:
+        """The test rows' probabilities, and how many of their texts were cut.
+
+        A prompt that several seeds ended with, such as the written one, reads the rows once.
+        """
+        if not isinstance(predictor, Requesting):
+            return predictor.predict_proba(rows), 0
+        known = predictor.prompt.digest() if isinstance(predictor, PromptPredictor) else None
+        scores, cut = self.scored.get(known or "", (None, 0))
+        if scores is None:
+            prompt, sent = predictor.request(rows)
+            bound = predictor.task.bind(prompt, predictor.backbone, sent)
+            scores, cut = bound.log_probabilities()[0], len(bound.cut_rows)
+        if known is not None:
+            self.scored[known] = scores, cut
+        return predictor.calibration.probabilities(scores), cut
 
     def _save(self, job: Job, outcome: Outcome, rows: tuple[Rows, Rows, Rows], place: Path) -> Path | None:
         """The artifact's folder, where there is a prompt to save; the opening of the test rows is written in it."""
@@ -224,12 +232,8 @@ class _Work:
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
-def _cuts(predictor: Predictor, task: Classification, rows: Rows) -> tuple[str, ...]:
-    if not isinstance(predictor, Requesting):
-        return ()
-    prompt, sent = predictor.request(rows)
-    cut = task.bind(prompt, predictor.backbone, sent).cut_rows
-    return (f"{len(cut)} of {len(rows)} test texts were cut to the model's context",) if cut else ()
+def _cuts(cut: int, rows: int) -> tuple[str, ...]:
+    return (f"{cut} of {rows} test texts were cut to the model's context",) if cut else ()
 
 
 def predict_speed(predictor: Predictor, rows: Rows) -> tuple[float, float]:

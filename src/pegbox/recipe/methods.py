@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -177,6 +176,8 @@ def method(name: str) -> Method:
     """The method of this name. Raises SettingsError that names the nearest known one."""
     if name in METHODS:
         return METHODS[name]
+    import difflib
+
     near = difflib.get_close_matches(name, METHODS, 1)
     raise SettingsError(
         f"no method {name!r}", f"one of {', '.join(METHODS)}", f"did you mean {near[0]!r}?" if near else "see `pegbox methods`"

@@ -310,6 +310,7 @@ class LoraPredictor:
     backbone: HuggingFaceBackbone
     parameters: int
     prompt: None = None
+    calibration: Calibration = Calibration()  # noqa: RUF009  # immutable
 
     @property
     def nbytes(self) -> int:
@@ -321,4 +322,4 @@ class LoraPredictor:
 
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """See `pegbox.task.predictor.Predictor.predict_proba`."""
-        return self.task.predict_proba(self.template, self.backbone, rows, Calibration())
+        return self.task.predict_proba(self.template, self.backbone, rows, self.calibration)

@@ -167,7 +167,7 @@ class NearestPredictor:
 
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """See `pegbox.task.predictor.Predictor.predict_proba`."""
-        return np.exp(self.calibration.apply(self._scores(rows))).astype(np.float32)
+        return self.calibration.probabilities(self._scores(rows))
 
     def judged(self, rows: Rows, prior: Sequence[float]) -> DevScore:
         """The score on rows with labels, which stand in for training rows in batch calibration: that needs no labels."""

@@ -17,7 +17,7 @@ from pegbox.serve.house import House
 from pegbox.serve.keys import Role
 from pegbox.serve.served import Served
 from pegbox.serve.settings import Limits
-from pegbox.serve.work import Errand, Scoring, Work
+from pegbox.serve.work import Errand, Scoring, Seated
 
 Result = TypeVar("Result")
 APART = 8
@@ -88,7 +88,7 @@ async def score(request: Request, served: Served, rows: Rows, seconds: float) ->
     return np.concatenate(made), ()
 
 
-async def answered(request: Request, work: Work[Result]) -> Result:
+async def answered(request: Request, work: Seated[Result] | Errand[Result]) -> Result:
     """The work's result; when the client goes away its places are freed."""
     house_of(request).scheduler.submit(work)
     result = asyncio.wrap_future(work.future)

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pegbox.artifact import FILES
 from pegbox.errors import ArtifactError, PegboxError, SettingsError
 from pegbox.serve.names import Name
 
-FILES = ("manifest.json", "prompt.json", "vectors.safetensors", "seen.txt", "trail.jsonl")
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Name, size, time of change and inode of each file: equal stamps, equal files."""
 

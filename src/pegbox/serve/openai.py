@@ -169,15 +169,12 @@ async def _labelled(served: Served, row: Rows, request: Request) -> Answer:
 
 
 async def _written(asked: Asked, served: Served, row: Rows, request: Request) -> Answer:
-    return _as_answer(served, await asking.answered(request, Writing(served, row, _wish(asked, request), _time(request))))
+    work = Writing(served, row, _wish(asked, request), asking.seconds_of(request, None))
+    return _as_answer(served, await asking.answered(request, work))
 
 
 def _as_answer(served: Served, found: Written) -> Answer:
     return Answer(found.text, found.reason, found.read, found.tokens, {"prompt": str(served.name)})
-
-
-def _time(request: Request) -> float:
-    return asking.seconds_of(request, None)
 
 
 def _wish(asked: Asked, request: Request) -> Wish:
@@ -196,7 +193,7 @@ async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> 
         if not loop.is_closed():
             loop.call_soon_threadsafe(told.put_nowait, piece)
 
-    work = Writing(served, row, _wish(asked, request), _time(request), say)
+    work = Writing(served, row, _wish(asked, request), asking.seconds_of(request, None), say)
     asking.house_of(request).scheduler.submit(work)
     work.future.add_done_callback(lambda _: say(None))
 

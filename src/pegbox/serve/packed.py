@@ -8,9 +8,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from pegbox.artifact import FILES
 from pegbox.errors import ArtifactError
 from pegbox.serve.errors import TooLargeError
-from pegbox.serve.folder import FILES
 
 
 def unpack(body: bytes, folder: Path, most: int) -> None:
@@ -33,6 +33,7 @@ def unpack(body: bytes, folder: Path, most: int) -> None:
                         "an archive that unpacks to too much", "an artifact of some kilobytes", "leave out the trail"
                     )
                 (folder / entry.filename).write_bytes(content)
+    # what zipfile raises of damaged archives, those with a password (RuntimeError) and features it lacks (NotImplementedError)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise _refused(f"cannot be read: {type(error).__name__}") from error
 

@@ -20,7 +20,7 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.errors import PegboxError
 from pegbox.serve.errors import BusyError, FailedError, StoppingError
 from pegbox.serve.settings import Limits
-from pegbox.serve.work import Errand, Seat, Work
+from pegbox.serve.work import Errand, Seat, Seated
 
 Result = TypeVar("Result")
 PATIENCE = 4
@@ -46,7 +46,7 @@ class Scheduler:
     def __init__(self, backbone: HuggingFaceBackbone, limits: Limits, meter: Meter) -> None:
         self.backbone = backbone
         self._limits, self._meter = limits, meter
-        self._works: deque[Work[Any]] = deque()
+        self._works: deque[Seated[Any]] = deque()
         self._errands: deque[Errand[Any]] = deque()
         self._seats: list[Seat] = []
         self._news = threading.Condition()
@@ -82,7 +82,7 @@ class Scheduler:
     def _queued(self) -> int:
         return sum(work.waiting for work in self._works) + sum(errand.size for errand in self._errands)
 
-    def submit(self, work: Work[Result]) -> Future[Result]:
+    def submit(self, work: Seated[Result] | Errand[Result]) -> Future[Result]:
         """Puts work into the queue.
 
         Raises: BusyError where the queue is full; StoppingError where no more is taken.
@@ -153,7 +153,7 @@ class Scheduler:
             if seat is not None:
                 self._seats.append(seat)
 
-    def _seated(self, work: Work[Any]) -> Seat | None:
+    def _seated(self, work: Seated[Any]) -> Seat | None:
         """The next row's seat; None where the work cannot be done, which its client is told."""
         try:
             return work.seat()

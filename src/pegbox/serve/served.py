@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pegbox.artifact import Tuned, load
@@ -58,10 +57,8 @@ class Served:
     def probabilities(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         """The labels' probabilities, from one row's passages read to their ends. Shape: [C]."""
         scores = join_words(self.standing.read(passages), self._counts).log_softmax(-1)
-        found: NDArray[np.float32] = np.exp(self.tuned.predictor.calibration.apply(scores.cpu().numpy())).astype(np.float32)
-        return found
+        return self.tuned.predictor.calibration.probabilities(scores.cpu().numpy())
 
-    @torch.no_grad()
     def by_itself(self, rows: Rows) -> NDArray[np.float32]:
         """The same without the running batch: for prompts that are scored in another way. Shape: [B, C]."""
         return self.tuned.predict_proba(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -32,7 +33,7 @@ class Seat(Protocol):
     waited: int
 
     @property
-    def work(self) -> Work[Any]: ...
+    def work(self) -> Seated[Any]: ...
     @property
     def passages(self) -> Sequence[Passage]: ...
     def step(self) -> bool:
@@ -40,7 +41,7 @@ class Seat(Protocol):
 
 
 class Work(Generic[Result]):
-    """One request: its rows' seats, its deadline, and where its result goes.
+    """One request: its deadline, and where its result goes.
 
     Settings:
         size: its rows.
@@ -50,8 +51,6 @@ class Work(Generic[Result]):
     def __init__(self, size: int, seconds: float) -> None:
         self.size, self.seconds = size, seconds
         self.future: Future[Result] = Future()
-        self.tokens = 0
-        self.seated = 0
         self._began = time.monotonic()
         self._gone = threading.Event()
 
@@ -60,27 +59,36 @@ class Work(Generic[Result]):
         self._gone.set()
 
     @property
-    def waiting(self) -> int:
-        """Rows that have no seat yet."""
-        return self.size - self.seated
-
-    @property
     def ending(self) -> ServeError | None:
         """Why no more of it is to be done; None while it is wanted."""
         if self._gone.is_set():
             return GoneError()
         return LateError(self.seconds) if time.monotonic() - self._began > self.seconds else None
 
-    def seat(self) -> Seat:
-        """The next row's place."""
-        raise NotImplementedError
-
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
             self.future.set_exception(error)
 
 
-class Scoring(Work[tuple[NDArray[np.float32], tuple[int, ...]]]):
+class Seated(Work[Result], ABC):
+    """Work whose rows sit in the running batch."""
+
+    def __init__(self, size: int, seconds: float) -> None:
+        super().__init__(size, seconds)
+        self.tokens = 0
+        self.seated = 0
+
+    @property
+    def waiting(self) -> int:
+        """Rows that have no seat yet."""
+        return self.size - self.seated
+
+    @abstractmethod
+    def seat(self) -> Seat:
+        """The next row's place."""
+
+
+class Scoring(Seated[tuple[NDArray[np.float32], tuple[int, ...]]]):
     """Rows to be labelled: the result is probabilities [B, C], and the positions of rows whose texts were cut."""
 
     def __init__(self, served: Served, rows: Rows, seconds: float) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from pegbox.backbone.huggingface import until
 from pegbox.backbone.mixed import Passage
 from pegbox.data.rows import Rows
 from pegbox.serve.served import Served
-from pegbox.serve.work import Work
+from pegbox.serve.work import Seated
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Written:
     read: int
 
 
-class Writing(Work[Written]):
+class Writing(Seated[Written]):
     """One text to be written after a row's prompt.
 
     Settings:
@@ -79,8 +80,9 @@ class WritingSeat:
         if token in self._passage.standing.ends:
             return self._end("stop")
         self._ids.append(token)
-        text, stopped = _until(self._passage.standing.text(self._ids), self.work.wish.stop)
-        if stopped:
+        whole = self._passage.standing.text(self._ids)
+        text = until(whole, self.work.wish.stop)
+        if text != whole:
             return self._end("stop", text)
         if len(self._ids) == self.work.wish.tokens:
             return self._end("length")
@@ -120,12 +122,6 @@ class _Drawing:
         shares, order = (logits.double().cpu() / self._wish.temperature).softmax(-1).sort(descending=True)
         shares = shares * (shares.cumsum(-1) - shares < self._wish.top_p)  # the likeliest one is always among them
         return int(order[torch.multinomial(shares, 1, generator=self._chance)])
-
-
-def _until(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """The text up to the first stop string, and whether there was one."""
-    ends = [text.index(mark) for mark in stop if mark in text]
-    return (text[: min(ends)], True) if ends else (text, False)
 
 
 def _certain(text: str, stop: Sequence[str]) -> str:

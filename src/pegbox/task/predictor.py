@@ -36,10 +36,14 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class Requesting(Protocol):
-    """A predictor that sends a prompt to a backbone."""
+    """A predictor that sends a prompt to a backbone, and calibrates what comes back."""
 
     @property
+    def task(self) -> Classification: ...
+    @property
     def backbone(self) -> Backbone: ...
+    @property
+    def calibration(self) -> Calibration: ...
     def request(self, rows: Rows) -> tuple[Prompt, Rows]:
         """The prompt and the rows as they are sent, with what a predictor puts beside the rows' own texts."""
 

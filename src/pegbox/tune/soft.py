@@ -55,6 +55,13 @@ class Soft:
         trail: Trail,
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
+        descent = self.descent(prompt, task, backbone, rng, trail)
+        return descent.run(train, dev, budget, int(rng.integers(2**31)))
+
+    def descent(
+        self, prompt: Prompt, task: Classification, backbone: Backbone, rng: np.random.Generator, trail: Trail
+    ) -> Descent:
+        """The descent that tuning runs: where the slots are, what is trained, and what that makes of them."""
         placed = soft_slots(prompt, self.place, self.length, backbone, task.channel)
         starts = start_vectors(placed, backbone, task, self.schedule.variants)
         scale = root_mean_square(backbone.vocabulary()[0])
@@ -63,5 +70,4 @@ class Soft:
             return {name: starts[name][: len(moved)] + scale * moved for name, moved in parameters.items()}
 
         start: Parameters = starts_apart(starts, self.schedule, rng)
-        descent = Descent(self.schedule, prompt, placed, start, make, task, backbone, trail)
-        return descent.run(train, dev, budget, int(rng.integers(2**31)))
+        return Descent(self.schedule, prompt, placed, start, make, task, backbone, trail)

@@ -1,0 +1,43 @@
+"""The commands that list what there is: methods and samples."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pegbox.cli.options import Json
+from pegbox.cli.printing import print_json, written
+
+
+def methods(
+    settings: Annotated[bool, typer.Option("--settings", help="Each method's settings and their defaults.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the methods."""
+    from pegbox.recipe.methods import METHODS
+    from pegbox.recipe.settings import settings_of
+
+    known = {name: dict(settings_of(m.make())) if settings else {} for name, m in METHODS.items()}
+    if as_json:
+        print_json(
+            [{"name": m.name, "kind": m.kind, "summary": m.summary, "settings": known[m.name]} for m in METHODS.values()]
+        )
+        return
+    for m in METHODS.values():
+        print(f"{m.name:18} {m.kind:10} {m.summary}")
+        for key, value in known[m.name].items():
+            print(f"    {key}={written(value)}")
+
+
+def samples(as_json: Json = False) -> None:
+    """List the sample data sets that can be fetched, with licence and source."""
+    from pegbox.data.samples import SAMPLES
+
+    if as_json:
+        names = ("name", "description", "rows", "labels", "licence", "source")
+        print_json([{name: getattr(s, name) for name in names} for s in SAMPLES.values()])
+        return
+    for s in SAMPLES.values():
+        print(f"sample:{s.name}: {s.description}; {s.rows} rows, labels {', '.join(s.labels)}")
+        print(f"    source: {s.source}\n    licence: {s.licence}")
