@@ -12,7 +12,7 @@ from pegbox.evaluate.lines import Line, MeasuredLine, PartLine
 from pegbox.evaluate.record import Cell, Comparison
 from pegbox.evaluate.slices import positions
 from pegbox.evaluate.standing import Standing, alone, by_method, check_rows
-from pegbox.metrics.intervals import Estimate, interval
+from pegbox.metrics.intervals import interval
 from pegbox.metrics.measures import measure
 from pegbox.metrics.sums import Summed, estimates, resampled_measure
 
@@ -104,23 +104,9 @@ def _slices(
     return [tuple(one) for one in found]
 
 
-def seed_scores(comparison: Comparison, cell: Cell) -> float:
+def run_score(comparison: Comparison, cell: Cell) -> float:
     """The main score of one run."""
     if not comparison.measures:
         return float((cell.probabilities.argmax(1) == comparison.gold).mean())
     main = measure(comparison.measures[0])
     return float(main.score(cell.statistics[main.name].sum(0)))
-
-
-def row_scores(comparison: Comparison, cells: Sequence[Cell]) -> NDArray[np.float64]:
-    """The main measure of each row by itself, averaged over runs. Shape: [N]."""
-    main = measure(comparison.measures[0])
-    return np.asarray(np.mean([main.score(cell.statistics[main.name]) for cell in cells], axis=0))
-
-
-def shown(name: str, found: Estimate) -> tuple[str, str]:
-    """A measure's value and its interval, as its column shows them."""
-    if measure(name).percent:
-        return f"{100 * found.value:.1f}", f"{100 * found.low:.1f} to {100 * found.high:.1f}"
-    digits = 1 if abs(found.value) >= 10 else 2
-    return f"{found.value:.{digits}f}", f"{found.low:.{digits}f} to {found.high:.{digits}f}"
