@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -96,12 +96,18 @@ def predict(
     proba: Annotated[bool, typer.Option("--proba", help="Add a column of probability for each label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each row instead of CSV.")] = False,
 ) -> None:
-    """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal."""
+    """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal.
+
+    Of other tasks: what they answer with, for a file that fits into memory.
+    """
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
 
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+    if server is None and _task_of(prompt) != "classify":
+        _answer(prompt, data, text, fields, reading, as_json, (model, device))
+        return
     further, opened = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
     tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
     first = next(tables)  # complains of a bad file before the model is loaded
@@ -109,6 +115,27 @@ def predict(
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
+
+
+def _task_of(prompt: str) -> str:
+    from pegbox.artifact import read_folder
+
+    return str(read_folder(prompt)[1].get("task", "classify"))
+
+
+def _answer(
+    prompt: str, data: str, text: str | None, fields: str | None, reading: Any, as_json: bool, where: tuple[str | None, str]
+) -> None:
+    """Prints what a prompt of another task than classification answers with."""
+    from pegbox.artifact import load, read_prompt, read_task
+    from pegbox.cli.answers import write_answers
+    from pegbox.task.registry import entry
+
+    task = read_task(prompt)
+    more = _further(fields, task.reads(read_prompt(prompt)))
+    rows, notes = entry(task.name).rows(data, text, None, False, fields=more, reading=reading)
+    tuned = load(prompt, *where)
+    aloud((*notes, *write_answers(tuned, rows, sys.stdout, as_json)))
 
 
 def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
