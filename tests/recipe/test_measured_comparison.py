@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.spotting import ENTRY, Spotting
 
 from pegbox import api
 from pegbox.artifact import load, read_task
@@ -24,7 +25,6 @@ from pegbox.recipe.methods import METHODS, TASK_DEFAULTS, Method, defaults
 from pegbox.task import registry
 from pegbox.task.classify import default_prompt
 from pegbox.tune.budget import Budget
-from tests.spotting import ENTRY, Spotting
 
 Moods = Callable[[int, int], Rows]
 TASK = Spotting(("bad", "good"), 0.4)
