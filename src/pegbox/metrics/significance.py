@@ -15,10 +15,10 @@ EXACT_STEPS = 6000
 """Where the differences of all rows add up to more steps than this, the t test has long converged on the sign-flip test."""
 
 
-GRID = 2000
+GRID = 1000
 """How finely differences that are no whole numbers are told apart when their signs are flipped: parts of their sum."""
 
-FEW = 200.0
+FEW = 100.0
 """With the weight of this many equal rows behind a difference, the t test has long converged on the sign-flip test."""
 
 CAP = 10.0
