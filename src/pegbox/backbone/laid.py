@@ -38,6 +38,7 @@ class LaidOut:
         end_token: the token that follows the answer.
         trie: of the choices, where the answer is read token by token.
         targets: each row's target as token ids.
+        after: what follows the answer and is read before it is given.
         cut_rows: see `pegbox.backbone.seam.Bound`.
     """
 
@@ -58,6 +59,7 @@ class LaidOut:
         self.trie: AnswerTrie | None = None
         self._over_vocabulary = False
         self.targets: list[Ids] | None = None
+        self.after: Ids = ()
         self.cut_rows: tuple[int, ...] = ()
 
     def _read_answers(self, answers: Answers | Written, space: str, speller: Speller) -> int:
@@ -92,6 +94,20 @@ class LaidOut:
             name: slot.length if isinstance(slot, SoftSlot) else len(self._words[name]) if name in self._words else HARD_ROOM
             for name, slot in self.prompt.slots.items()
         }
+
+    def _cut(self, context: int, reach: int) -> tuple[int, ...]:
+        """Cuts what is too long for the model's context; returns which rows lost something.
+
+        A target may take half of what the prompt's own words leave: a share that does not depend on the fields, so that a text
+        is cut alike after every label's word.
+
+        Settings:
+            context: positions for the prompt and for the answer beyond its first token.
+            reach: what `_read_answers` said.
+        """
+        cut = self._cut_targets(max(1, (context - self._fixed()) // 2))
+        reaches = [reach] * len(self._layouts) if self.targets is None else [len(ids) - 1 for ids in self.targets]
+        return tuple(sorted(cut | self._cut_fields([context - reach for reach in reaches])))
 
     def _fixed(self) -> int:
         """Positions of the prompt without any field."""

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 import pegbox
 from pegbox.artifact import NEEDED, Tuned, row_marks
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
+from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows, Sealed
 from pegbox.data.split import dev_split
 from pegbox.errors import SettingsError
@@ -85,7 +86,7 @@ class Plan:
 
 def compare(
     plan: Plan,
-    backbone: HuggingFaceBackbone,
+    backbone: LoadedBackbone,
     train: Rows,
     test: Sealed,
     dev: Rows | None,
@@ -130,7 +131,7 @@ class _Work:
     """The cells of one comparison, one at a time."""
 
     plan: Plan
-    backbone: HuggingFaceBackbone
+    backbone: LoadedBackbone
     train: Rows
     test: Sealed
     dev: Rows | None
@@ -250,7 +251,7 @@ def predict_speed(predictor: Predictor, rows: Rows) -> tuple[float, float]:
     return speeds[0], speeds[1]
 
 
-def extra_tokens(predictor: Predictor, backbone: HuggingFaceBackbone, rows: Rows) -> float | None:
+def extra_tokens(predictor: Predictor, backbone: Backbone, rows: Rows) -> float | None:
     """Positions a request has beyond the user's own text, on average; None where no prompt is sent."""
     if not isinstance(predictor, Requesting):
         return None
@@ -261,7 +262,7 @@ def extra_tokens(predictor: Predictor, backbone: HuggingFaceBackbone, rows: Rows
     return float(np.mean(np.array(whole) - np.array(own)))
 
 
-def _settings(plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:
+def _settings(plan: Plan, backbone: Backbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:
     from pegbox.recipe.record import versions
 
     return {
