@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from pegbox.backbone.encoder_decoder_engine import EncoderDecoderEngine
+from pegbox.backbone.encoder_decoder_writing import Decoding, Running, write
 from pegbox.backbone.engine import Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.laid import LaidOut, Written
@@ -25,7 +26,11 @@ from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Live
 from pegbox.data.rows import Rows
+from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
+
+TOGETHER = 16
+"""Rows that are written at the same time."""
 
 
 class EncoderDecoderBound(LaidOut):
@@ -162,3 +167,31 @@ class EncoderDecoderBackbone(LoadedBackbone):
 
     def _written(self, prompt: Prompt, rows: Rows, room: int) -> EncoderDecoderBound:
         return self._bound(prompt, rows, Written(room))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompt: Prompt,
+        rows: Rows,
+        *,
+        max_tokens: int = 64,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """See `pegbox.backbone.seam.Backbone.generate`.
+
+        Raises: SettingsError where the decoder cannot write so much.
+        """
+        decoding = Decoding(max_tokens, tuple(stop), temperature, seed)
+        if len(self._begin) + max_tokens - 1 > self.context:
+            most = self.context - len(self._begin) + 1
+            raise SettingsError(f"max_tokens={max_tokens}", f"at most {most}, what {self.name!r} can write", "ask for fewer")
+        bound = self._written(prompt, rows, max_tokens)
+        ends = {self._speller.eos, *self._engine.ends}
+        texts: list[str] = []
+        for first in range(0, len(rows), TOGETHER):
+            some = range(first, min(first + TOGETHER, len(rows)))
+            running = Running(self._engine, bound.readings(some), self._begin)
+            texts += write(running, self._engine, self._speller, decoding, ends, some)
+        return texts

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from pegbox.backbone.core import Core, before_output
@@ -80,6 +81,24 @@ class EncoderDecoderEngine(Core):
         given = self.together(heads)
         made = before_output(self.model, lambda: self.model(**given, decoder_input_ids=ids, use_cache=False))
         self.count(sum(map(len, codes)), made)
+        return made
+
+    def selected(self, given: dict[str, Any], at: torch.Tensor) -> dict[str, Any]:
+        """Some of the readings that lie side by side."""
+        states = given["encoder_outputs"].last_hidden_state[at]
+        return {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "attention_mask": given["attention_mask"][at]}
+
+    def go_on(self, given: dict[str, Any], ids: torch.Tensor, cache: EncoderDecoderCache) -> torch.Tensor:
+        """What the output matrix is given after more tokens of texts whose keys and values lie in a cache, which grows by them.
+
+        Settings:
+            given: their readings, as `together` puts them.
+
+        Shape: ids [N, T]; result [N, T, H].
+        """
+        more = {"decoder_input_ids": ids, "past_key_values": cache, "use_cache": True}
+        made = before_output(self.model, lambda: self.model(**given, **more))
+        self.count(ids.numel(), made)
         return made
 
     @torch.no_grad()

@@ -34,8 +34,6 @@ def causal(backbone: object, what: str, instead: str) -> HuggingFaceBackbone:
     Raises: BackboneError for another kind.
     """
     if not isinstance(backbone, HuggingFaceBackbone):
-        kind = getattr(backbone, "kind", type(backbone).__name__)
-        raise BackboneError(
-            f"{what} with {getattr(backbone, 'name', 'it')!r}, a model of kind {kind}", "a causal model", instead
-        )
+        name, kind = getattr(backbone, "name", "it"), getattr(backbone, "kind", type(backbone).__name__)
+        raise BackboneError(f"{what} with {name!r}, which is of the kind {kind}", "a causal model", instead)
     return backbone

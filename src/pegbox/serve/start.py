@@ -62,9 +62,7 @@ def serve(serving: Serving, limits: Limits) -> None:
     from pegbox.serve.log import log_to_stderr
 
     opened = backbone_of(load(serving.model, serving.dtype, serving.device), serving.cache_bytes)
-    backbone = causal(
-        opened, "serving", "serve prompts of a causal model; use `pegbox predict` or `tuned.predict` with this one"
-    )
+    backbone = causal(opened, "serving", "serve a causal model, or use `pegbox predict` with this one")
     log_to_stderr()
     app = make_app(House.build(serving.folder, backbone, limits, keys, serving.local))
     uvicorn.run(
