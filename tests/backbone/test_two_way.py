@@ -1,7 +1,7 @@
 """Masked and encoder-decoder models: what a score may depend on, as `test_invariances` holds it for causal ones.
 
-The reference is worked out apart from pegbox: tokens are bytes, a row goes alone and unpadded through a second copy of the model
-with Transformers' plainest attention, and the full vocabulary's logits are taken.
+The reference is worked out apart from pegbox: tokens are bytes, a row goes alone and unpadded through a second copy of the
+model with Transformers' plainest attention, and the full vocabulary's logits are taken.
 """
 
 from __future__ import annotations
