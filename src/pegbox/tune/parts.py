@@ -45,7 +45,7 @@ def parts(index: Sequence[int], lengths: Lengths, variants: int = 1) -> list[lis
 def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows: Rows) -> Lengths:
     """What a step runs: all that stands behind the first soft slot, what no field precedes there once for all rows.
 
-    A channel task runs all of it for every label's word; a model that reads a whole prompt before it answers, all that there is.
+    A channel task runs all of it for every label's word. A model that reads a whole prompt before it answers runs all of that.
 
     Settings:
         prompt: with its slots filled.
