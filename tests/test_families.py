@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import pre_tokenizers
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -30,7 +31,7 @@ from pegbox.api import open_backbone
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Choices, Targets
 from pegbox.data.rows import Data, Rows, Sealed
-from pegbox.errors import BackboneError, PromptError
+from pegbox.errors import BackboneError, PromptError, SettingsError
 from pegbox.export.peft import to_peft
 from pegbox.prompt import parse
 from pegbox.serve.settings import Limits
@@ -57,17 +58,12 @@ def unigrams() -> T5Tokenizer:
 
 def byte_pairs(kind: Any) -> Any:
     """A byte-level tokenizer in which each known word is one token, with a space before it and without."""
-    from pegbox.backbone.tiny import _byte_symbols
-
-    vocabulary = {token: at for at, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *_byte_symbols()])}
-    merges: list[tuple[str, str]] = []
-    for start in ("", SPACE):
-        for word in KNOWN:
-            for end in range(1, len(start + word)):
-                pair = (start + word)[:end], (start + word)[end]
-                if pair not in merges:
-                    merges.append(pair)
-                    vocabulary.setdefault("".join(pair), len(vocabulary))
+    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: at for at, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *bytes_])}
+    within = [(word[:end], word[end]) for word in KNOWN for end in range(1, len(word))]
+    merges = list(dict.fromkeys([*within, *((SPACE, word) for word in KNOWN)]))
+    for one, other in merges:
+        vocabulary.setdefault(one + other, len(vocabulary))
     return kind(vocab=vocabulary, merges=merges)
 
 
@@ -95,6 +91,14 @@ TOKENIZERS: dict[str, Callable[[], Any]] = {
     "bart": lambda: byte_pairs(BartTokenizer),
 }
 KINDS = {"bert": "masked", "roberta": "masked", "t5": "encoder-decoder", "bart": "encoder-decoder"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept in files lies apart from the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PEGBOX_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +143,9 @@ def test_a_folder_is_opened_by_its_configuration(backbones: dict[str, LoadedBack
 
 CONTEXTS = {
     "bert": "[CLS] mood : fine day it is",
-    "roberta": f"<s> m-mood : {SPACE}fine {SPACE}day {SPACE}it {SPACE}is",
+    "roberta": f"<s> mood : {SPACE}fine {SPACE}day {SPACE}it {SPACE}is",
     "t5": "▁mood : ▁fine ▁day ▁it ▁is",
-    "bart": f"<s> m-mood : {SPACE}fine {SPACE}day {SPACE}it {SPACE}is",
+    "bart": f"<s> mood : {SPACE}fine {SPACE}day {SPACE}it {SPACE}is",
 }
 
 
@@ -152,7 +156,7 @@ def test_a_prompt_is_spelled_as_the_family_spells_it(family: str, backbones: dic
     rows = Rows.from_texts(["fine day"])
     bound: Any = backbone.bind(parse("mood: {text} it is [answer]."), rows, Choices(("good", "bad")))
     (codes,) = bound.contexts([0])
-    assert pieces(backbone, codes) == CONTEXTS[family].replace("m-", "").split()
+    assert pieces(backbone, codes) == CONTEXTS[family].split()
     after = {"bert": [".", "[SEP]"], "roberta": [".", "</s>"], "t5": ["</s>"], "bart": ["</s>"]}
     assert pieces(backbone, bound.after) == after[family]
     assert backbone.context_lengths(parse("mood: {text} it is [answer]."), rows) == [len(codes) + len(after[family])]
@@ -266,10 +270,12 @@ def test_writing_stops_where_it_should_and_follows_its_seed(backbones: dict[str,
     assert backbone.generate(prompt, rows, max_tokens=12, temperature=1.5, seed=2) != drawn
     before = backbone.spent.forward
     backbone.generate(prompt, rows, max_tokens=3)
-    assert backbone.spent.forward - before <= 3 * (2 + 2)  # the readings are kept: two tokens to begin with, then one at a time
-    with pytest.raises(pegbox.errors.SettingsError, match=r"max_tokens=500\n  expected: at most 199"):
+    assert backbone.spent.forward - before <= 1 + 3 * (
+        2 + 2
+    )  # the readings are kept: two tokens to begin with, then one at a time
+    with pytest.raises(SettingsError, match=r"max_tokens=500\n  expected: at most 199"):
         backbone.generate(prompt, rows, max_tokens=500)
-    with pytest.raises(pegbox.errors.SettingsError, match="temperature=-1"):
+    with pytest.raises(SettingsError, match="temperature=-1"):
         backbone.generate(prompt, rows, temperature=-1)
 
 
@@ -279,10 +285,7 @@ METHODS = ["majority", "zero-shot", "few-shot", "probe", "search", "soft", "hybr
 
 
 @pytest.mark.parametrize("family", ["bert", "t5"])
-def test_every_kind_of_method_runs(
-    family: str, folders: dict[str, Path], moods: Moods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PEGBOX_HOME", str(tmp_path / "home"))
+def test_every_kind_of_method_runs(family: str, folders: dict[str, Path], moods: Moods, tmp_path: Path) -> None:
     data = Data(moods(60, 1), Sealed(moods(60, 3)), moods(30, 2), ())
     report = pegbox.compare(
         data,
@@ -301,9 +304,8 @@ def test_every_kind_of_method_runs(
 
 @pytest.mark.parametrize("family", ["roberta", "bart"])
 def test_a_tuned_prompt_comes_back_and_goes_nowhere_that_it_cannot(
-    family: str, folders: dict[str, Path], moods: Moods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, folders: dict[str, Path], moods: Moods, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PEGBOX_HOME", str(tmp_path / "home"))
     model = str(folders[family])
     tuned = pegbox.tune(moods(30, 1), method="soft", model=model, budget="8ktokens", dtype="float32", device="cpu")
     shelf = tmp_path / "shelf"
