@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pegbox
-from pegbox.artifact import Tuned, load, opened, seen_marks, seen_rows
+from pegbox.artifact import Tuned, load, opened, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.check import which
 from pegbox.data.review import review
@@ -128,7 +128,7 @@ def tune(
     outcome = run(job, backbone, train, judged, Trail(place, watch))
     record = record_of(job, outcome, backbone, train, judged)
     record["notes"] = [*notes, *record["notes"]]
-    seen = frozenset(mark for part in (train, judged) for mark in seen_marks(asked, outcome.predictor.prompt, part))
+    seen = frozenset(mark for part in (train, judged) for mark in asked.marks(outcome.predictor.prompt, part))
     return Tuned(outcome.predictor, record, outcome.trail, seen)
 
 
