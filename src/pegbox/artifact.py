@@ -51,7 +51,7 @@ class Tuned:
             classification, a `pegbox.task.task.Prompted` of any other task.
         record: where it came from: method, settings, seed, budget, versions, digests, dev scores.
         trail: the run's events.
-        seen: marks of the rows that were there in tuning; see `row_marks`.
+        seen: marks of the rows that were there in tuning; see `pegbox.task.task.Task.marks`.
         evaluations: the openings of test rows so far, in order.
     """
 
