@@ -211,7 +211,7 @@ def evaluate(
         raise DataError("data without test rows", "a sealed test part", "read it with test_size=0.2, or give rows to score")
     more = (*tuned.further_fields, *([] if group is None or group in tuned.further_fields else [group]))
     rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(tuned.task.name, data, text, label, more)
-    rows = rows if group is None else rows.grouped(group, tuned.task.reads(tuned.prompt))
+    rows = rows if group is None or rows.groups is not None else rows.grouped(group, tuned.task.reads(tuned.prompt))
     found: Evaluation | MeasuredEvaluation
     if isinstance(tuned.task, Classification):
         found = evaluate_predictor(tuned.classifier, rows, tuned.labels)
