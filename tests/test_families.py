@@ -228,9 +228,9 @@ def test_over_long_texts_are_cut_so_that_all_is_read(family: str, backbones: dic
 
 
 def test_a_target_takes_half_of_a_masked_models_room_and_all_of_a_decoders(backbones: dict[str, LoadedBackbone]) -> None:
-    """BERT: [CLS] mood :, then what is left of 200 after these three and [SEP], halved. BART: 200 less one of its two first tokens."""
+    """BERT: half of what [CLS] mood : [SEP] and one mask leave of 200. BART: the second of its two first tokens is not read on."""
     rows, targets = Rows.from_texts(["day " * 400, "fine"]), Targets(("dull " * 400, "sweet"))
-    for family, length in (("bert", (200 - 4) // 2), ("bart", 199)):
+    for family, length in (("bert", (200 - 5) // 2), ("bart", 199)):
         bound: Any = backbones[family].bind(parse("mood: {text} [answer]"), rows, targets)
         assert bound.cut_rows == (0,)
         assert [len(ids) for ids in bound.targets] == [length, 1]
