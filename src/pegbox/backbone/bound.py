@@ -22,7 +22,7 @@ from pegbox.backbone.seam import Answers, Choices, Live, Targets
 from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import DeepSlot, Prompt, VectorSlot
 
 PORTION = 128
 """Rows whose keys and values are held at a time when no gradient is asked for."""
@@ -95,7 +95,7 @@ class HuggingFaceBound:
         on the fields, so that a text is cut alike after every label's word.
         """
         lengths = {
-            name: slot.length if isinstance(slot, SoftSlot) else len(self._words[name]) if name in self._words else HARD_ROOM
+            name: slot.length if isinstance(slot, VectorSlot) else len(self._words[name]) if name in self._words else HARD_ROOM
             for name, slot in self.prompt.slots.items()
         }
         cut = set()
@@ -134,6 +134,11 @@ class HuggingFaceBound:
         now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
         states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
+
+    @property
+    def given(self) -> int:
+        """Positions of a filled deep slot, which have no codes."""
+        return sum(run.length for run in self._frozen.given)
 
     def contexts(self, index: Sequence[int]) -> list[Ids]:
         """Each row's codes up to the answer, all slots filled."""
@@ -181,22 +186,22 @@ class HuggingFaceBound:
         A slot that stands before all the rows' own texts is the same for every row: it is run once for each variant, and the
         gradient flows back through its keys and values.
         """
-        shared = self._frozen.shared(plan.front.shared)
+        before = now.heads or (self._frozen.shared(plan.front.shared),) * now.count
         if plan.commons:
-            return [(shared, len(common)) for common in plan.commons]
+            return [(head, len(common)) for head, common in zip(before, plan.commons, strict=True)]
         if plan.whole or plan.front.blocks or now.per_row or len(plan.asked) == 1:
-            return [(shared, 0)] * now.count
+            return [(head, 0) for head in before]
         commons = [self._common(plan, now, variant) for variant in range(now.count)]
         with_one = [variant for variant, common in enumerate(commons) if common]
-        stems: list[tuple[Head, int]] = [(shared, 0)] * now.count
+        stems: list[tuple[Head, int]] = [(head, 0) for head in before]
         at_once = max(1, TOKENS // max(1, *map(len, commons)))
         for first in range(0, len(with_one), at_once):
             some = with_one[first : first + at_once]
             runs = [commons[variant] for variant in some]
             embeds = now.embeds(runs, some, [0] * len(runs))
-            made = self._engine.extend([shared] * len(runs), embeds, [len(run) for run in runs])
+            made = self._engine.extend([before[variant] for variant in some], embeds, [len(run) for run in runs])
             for variant, kept in zip(some, made, strict=True):
-                stems[variant] = ((*shared, kept), kept.length)
+                stems[variant] = ((*before[variant], kept), kept.length)
         return stems
 
     def _common(self, plan: Plan, now: Variants, variant: int) -> Ids:
@@ -269,8 +274,8 @@ class HuggingFaceBound:
             length = now.vectors[name].shape[2]
         elif name in self._words:
             return self._words[name]
-        elif isinstance(slot, SoftSlot) and slot.vectors is not None:
-            length = slot.length
+        elif isinstance(slot, VectorSlot) and (slot.vectors is not None or (now is not None and name in now.deep)):
+            length = 0 if isinstance(slot, DeepSlot) else slot.length  # a deep slot's positions are kept already
         else:
             raise PromptError(f"slot {name!r} is open", "every slot filled or live", f"tune the prompt, or fill {name!r} first")
         return codes(self.numbers[name], length)
@@ -310,7 +315,7 @@ class HuggingFaceBound:
         codes = [sum((row.codes for row in some), common) for some, common in zip(of, commons, strict=True)]
         lengths = [len(row.codes) for row in of[0]]
         embeds = now.embeds(codes, range(now.count), [0] * now.count)
-        hidden = self._engine.branches(rows[0].head, embeds, len(commons[0]), lengths)[:, len(commons[0]) :]
+        hidden = self._engine.branches([some[0].head for some in of], embeds, len(commons[0]), lengths)[:, len(commons[0]) :]
         states = [part for variant in hidden for part in variant.split(lengths)]
         return [part[row.read - 1 :] for part, row in zip(states, rows, strict=True)]
 
