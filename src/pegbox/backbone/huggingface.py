@@ -13,9 +13,10 @@ import transformers
 from numpy.typing import NDArray
 from transformers import GenerationConfig
 
-from pegbox.backbone.bound import HuggingFaceBound, Written
+from pegbox.backbone.bound import HuggingFaceBound
 from pegbox.backbone.engine import Engine
 from pegbox.backbone.kept_files import KeptFiles
+from pegbox.backbone.laid import Written
 from pegbox.backbone.layout import Speller
 from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Loaded, state_digest

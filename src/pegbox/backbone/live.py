@@ -8,7 +8,7 @@ from functools import cached_property
 
 import torch
 
-from pegbox.backbone.engine import Engine, Head
+from pegbox.backbone.core import Core
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.seam import Live, Words
 from pegbox.backbone.storage import KeysValues
@@ -23,7 +23,7 @@ def codes(slot: int, length: int) -> Ids:
     return tuple(-(1 + slot * _STRIDE + position) for position in range(length))
 
 
-def given_run(rows: torch.Tensor, engine: Engine) -> KeysValues:
+def given_run(rows: torch.Tensor, engine: Core) -> KeysValues:
     """A deep slot's numbers [P, W] as the model keeps positions."""
     return engine.kept.run(rows.to(engine.device, engine.dtype))
 
@@ -46,7 +46,7 @@ class Variants:
     vectors: Mapping[str, torch.Tensor]
     filled: Mapping[str, torch.Tensor]
     numbers: Mapping[str, int]
-    engine: Engine
+    engine: Core
     deep: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
@@ -63,7 +63,7 @@ class Variants:
         return any(vectors.requires_grad for vectors in (*self.vectors.values(), *self.deep.values()))
 
     @cached_property
-    def heads(self) -> tuple[Head, ...]:
+    def heads(self) -> tuple[tuple[KeysValues, ...], ...]:
         """For each variant the keys and values of the live deep slot; nothing where none is live."""
         for rows in self.deep.values():
             made = [(given_run(some, self.engine),) for some in rows]
@@ -103,7 +103,7 @@ def _place(c: int, k: int, b: int, starts: Mapping[int, tuple[int, torch.Size]])
     return start + ((k if variants > 1 else 0) * rows + (b if rows > 1 else 0)) * length + position
 
 
-def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Engine) -> Variants:
+def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Core) -> Variants:
     """Live values, checked.
 
     Raises: PromptError for an unknown slot or token, shapes that do not fit, or different numbers of variants.
@@ -154,7 +154,7 @@ def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids,
     return runs
 
 
-def _checked(value: torch.Tensor, slot: HardSlot | VectorSlot, name: str, rows: int, engine: Engine) -> torch.Tensor:
+def _checked(value: torch.Tensor, slot: HardSlot | VectorSlot, name: str, rows: int, engine: Core) -> torch.Tensor:
     width, rows = (engine.kept.width, 1) if isinstance(slot, DeepSlot) else (engine.embedding.shape[1], rows)
     full = value[:, None] if value.ndim == 3 else value
     length = slot.length if isinstance(slot, VectorSlot) else full.shape[2] if full.ndim == 4 else -1
