@@ -9,11 +9,12 @@ from functools import cached_property
 import torch
 
 from pegbox.backbone.core import Core
+from pegbox.backbone.input_made import made
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.seam import Live, Words
 from pegbox.backbone.storage import KeysValues
 from pegbox.errors import PromptError
-from pegbox.prompt import DeepSlot, HardSlot, Prompt, VectorSlot
+from pegbox.prompt import DeepSlot, HardSlot, InputSlot, Prompt, VectorSlot
 
 _STRIDE = 1 << 32  # longer than any slot
 
@@ -103,8 +104,13 @@ def _place(c: int, k: int, b: int, starts: Mapping[int, tuple[int, torch.Size]])
     return start + ((k if variants > 1 else 0) * rows + (b if rows > 1 else 0)) * length + position
 
 
-def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Core) -> Variants:
+def variants(
+    live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Core, read: torch.Tensor | None = None
+) -> Variants:
     """Live values, checked.
+
+    Settings:
+        read: what is made of the rows for input slots, which are live wherever this is known. Shape: [B, H].
 
     Raises: PromptError for an unknown slot or token, shapes that do not fit, or different numbers of variants.
     """
@@ -138,6 +144,11 @@ def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, 
     deep = {name for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)}
     given = {name: vectors.pop(name)[:, 0] for name in deep & vectors.keys()}
     filled = {name: value for name, value in filled.items() if name not in deep}
+    for name in [name for name, slot in prompt.slots.items() if isinstance(slot, InputSlot)]:
+        own = filled.pop(name, None)
+        table = vectors.pop(name) if name in vectors else own
+        if table is not None and read is not None:
+            vectors[name] = made(table[:, 0].to(read.device), read, prompt.slots[name].length)
     return Variants(count, words, vectors, filled, numbers, engine, given)
 
 
@@ -155,13 +166,15 @@ def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids,
 
 
 def _checked(value: torch.Tensor, slot: HardSlot | VectorSlot, name: str, rows: int, engine: Core) -> torch.Tensor:
-    width, rows = (engine.kept.width, 1) if isinstance(slot, DeepSlot) else (engine.embedding.shape[1], rows)
+    width = engine.kept.width if isinstance(slot, DeepSlot) else engine.embedding.shape[1]
+    rows = 1 if isinstance(slot, DeepSlot | InputSlot) else rows
     full = value[:, None] if value.ndim == 3 else value
-    length = slot.length if isinstance(slot, VectorSlot) else full.shape[2] if full.ndim == 4 else -1
-    if full.ndim != 4 or full.shape[1] not in (1, rows) or tuple(full.shape[2:]) != (length, width):
+    fits = full.ndim == 4 and (not isinstance(slot, VectorSlot) or slot.holds(full.shape[2]))
+    if not fits or full.shape[1] not in (1, rows) or full.shape[3] != width:
+        length = slot.rows if isinstance(slot, VectorSlot) else "P"
         raise PromptError(
             f"vectors of shape {tuple(value.shape)} for slot {name!r}",
-            f"[K, {length if length > 0 else 'P'}, {width}] or [K or 1, {rows} or 1, {length if length > 0 else 'P'}, {width}]",
+            f"[K, {length}, {width}] or [K or 1, {rows} or 1, {length}, {width}]",
             "check the slot's length and the backbone's width",
         )
     return full
