@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from pegbox.backbone.layout import Ids
 from pegbox.backbone.seam import Live, Words
 from pegbox.backbone.storage import KeysValues
 from pegbox.errors import PromptError
-from pegbox.prompt import DeepSlot, HardSlot, InputSlot, Prompt, VectorSlot
+from pegbox.prompt import DeepSlot, HardSlot, InputSlot, Prompt, SoftSlot, VectorSlot
 
 _STRIDE = 1 << 32  # longer than any slot
 
@@ -134,22 +134,27 @@ def variants(
         raise PromptError(f"slots with {sorted(counts)} variants in one call", "one number K, or 1", "give each slot K values")
     count = counts.pop() if counts else 1
     words = {name: runs * count if len(runs) == 1 else runs for name, runs in words.items()}
-    filled = {
-        name: torch.tensor(slot.vectors)[None, None]
-        for name, slot in prompt.slots.items()
-        if isinstance(slot, VectorSlot) and slot.vectors is not None and name not in vectors
-    }
-    for name, value in filled.items():
-        _checked(value, prompt.slots[name], name, rows, engine)
-    deep = {name for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)}
-    given = {name: vectors.pop(name)[:, 0] for name in deep & vectors.keys()}
-    filled = {name: value for name, value in filled.items() if name not in deep}
-    for name in [name for name, slot in prompt.slots.items() if isinstance(slot, InputSlot)]:
-        own = filled.pop(name, None)
-        table = vectors.pop(name) if name in vectors else own
+    filled = _filled(prompt, vectors, engine)
+    deep = {name: vectors.pop(name)[:, 0] for name in _named(prompt, DeepSlot) if name in vectors}
+    for name, slot in _named(prompt, InputSlot).items():
+        table = vectors.pop(name, filled.get(name))
         if table is not None and read is not None:
-            vectors[name] = made(table[:, 0].to(read.device), read, prompt.slots[name].length)
-    return Variants(count, words, vectors, filled, numbers, engine, given)
+            vectors[name] = made(table[:, 0].to(read.device), read, slot.length)
+    soft = {name: filled[name] for name in _named(prompt, SoftSlot) if name in filled}
+    return Variants(count, words, vectors, soft, numbers, engine, deep)
+
+
+def _named(prompt: Prompt, kind: type[VectorSlot]) -> dict[str, VectorSlot]:
+    return {name: slot for name, slot in prompt.slots.items() if isinstance(slot, kind)}
+
+
+def _filled(prompt: Prompt, live: Container[str], engine: Core) -> dict[str, torch.Tensor]:
+    """What the filled slots hold that are not live, checked. Shape: [1, 1, ...] for each."""
+    found = {}
+    for name, slot in _named(prompt, VectorSlot).items():
+        if slot.vectors is not None and name not in live:
+            found[name] = _checked(torch.tensor(slot.vectors)[None], slot, name, 1, engine)
+    return found
 
 
 def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids, ...]:
