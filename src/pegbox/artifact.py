@@ -30,7 +30,8 @@ from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
 from pegbox.errors import ArtifactError, PromptError, SettingsError
-from pegbox.prompt import DeepSlot, Prompt, VectorSlot, format, parse
+from pegbox.prompt import Prompt, format, parse
+from pegbox.slot_files import check_vectors, model_of, vectors_of, widths_of
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
 from pegbox.task.registry import entry
@@ -148,7 +149,7 @@ class Tuned:
         write_json(folder / "prompt.json", self._content())
         manifest = {
             "format": FORMAT,
-            "model": _model(self.backbone, prompt),
+            "model": model_of(self.backbone, prompt),
             "digest": _digest(prompt, self._content()),
             "evaluations": self.evaluations,
             **self.record,
@@ -176,15 +177,6 @@ def free_place(folder: str | Path) -> Path:
             f"{folder} is there already and is no artifact", "a new folder, or an artifact to replace", "choose another name"
         )
     return target
-
-
-def vectors_of(prompt: Prompt) -> dict[str, NDArray[np.float32]]:
-    """What the prompt's filled soft and deep slots hold. Shape: [P, H] or [P, W] for each slot."""
-    return {
-        name: np.asarray(slot.vectors)
-        for name, slot in prompt.slots.items()
-        if isinstance(slot, VectorSlot) and slot.vectors is not None
-    }
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -231,9 +223,9 @@ def read_prompt(folder: str | Path) -> Prompt:
     manifest, content = read_folder(path)
     try:
         prompt = parse(content["notation"])
-        if slots := [name for name, slot in prompt.slots.items() if isinstance(slot, VectorSlot)]:
+        if widths := widths_of(prompt, manifest["model"]):
             vectors = load_file(path / "vectors.safetensors")
-            _check_vectors(path, vectors, {name: _width(prompt, name, manifest["model"]) for name in slots})
+            check_vectors(path, vectors, widths)
             prompt = prompt.fill(**vectors)
         known = manifest["digest"]
     except (OSError, SafetensorError, PromptError, KeyError, TypeError, ValueError) as error:
@@ -252,33 +244,6 @@ def read_task(folder: str | Path) -> Task:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = error.came if isinstance(error, SettingsError) else f"{type(error).__name__}: {error}"
         raise _damaged(path, why) from error
-
-
-def _model(backbone: Backbone, prompt: Prompt) -> dict[str, Any]:
-    """What the manifest says of the model."""
-    said = {"name": backbone.name, "digest": backbone.digest, "width": backbone.width, "dtype": backbone.dtype}
-    deep = any(isinstance(slot, DeepSlot) for slot in prompt.slots.values())
-    return said | ({"deep_width": backbone.deep_width} if deep else {})
-
-
-def _width(prompt: Prompt, slot: str, model: Mapping[str, Any]) -> int:
-    return int(model["deep_width" if isinstance(prompt.slots[slot], DeepSlot) else "width"])
-
-
-def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], widths: Mapping[str, int]) -> None:
-    if set(vectors) != set(widths):
-        raise ArtifactError(
-            f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(widths)}", "copy or tune it again"
-        )
-    for name, found in vectors.items():
-        if found.ndim != 2 or found.shape[1] != widths[name]:
-            raise ArtifactError(
-                f"{path} has vectors of shape {found.shape} for {name!r}",
-                f"vectors of width {widths[name]}",
-                "copy or tune it again",
-            )
-        if not np.isfinite(found).all():
-            raise ArtifactError(f"{path} has vectors for {name!r} that are not finite", "numbers", "copy or tune it again")
 
 
 def _damaged(path: Path, why: str) -> ArtifactError:
