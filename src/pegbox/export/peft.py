@@ -24,7 +24,7 @@ from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.opening import causal
 from pegbox.errors import ArtifactError, PromptError
 from pegbox.export.place import new_folder, written_labels
-from pegbox.prompt import Prompt, SoftSlot, format, parse
+from pegbox.prompt import Prompt, SoftSlot, VectorSlot, format, parse
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
 
@@ -122,14 +122,15 @@ def _brought_back(path: Path, artifact: str | Path, vectors: NDArray[np.float32]
 
 def _first_slot(prompt: Prompt) -> SoftSlot:
     """The prompt's one soft slot. Raises PromptError unless it stands first."""
-    soft = [slot for slot in prompt.slots.values() if isinstance(slot, SoftSlot)]
-    if prompt.is_chat or len(soft) != 1 or next(iter(prompt)) is not soft[0]:
+    found = [slot for slot in prompt.slots.values() if isinstance(slot, VectorSlot)]
+    slot = found[0] if len(found) == 1 else None
+    if prompt.is_chat or not isinstance(slot, SoftSlot) or next(iter(prompt)) is not slot:
         raise PromptError(
             f"the prompt {format(prompt)!r}",
             "one soft slot, before everything else: that is all that PEFT's prompt tuning can hold",
             "export it --to text or --to vllm, or tune one with the method `soft`",
         )
-    return soft[0]
+    return slot
 
 
 def _start(backbone: LoadedBackbone) -> NDArray[np.float32]:

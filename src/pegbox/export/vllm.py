@@ -12,10 +12,11 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from pegbox.artifact import read_folder, read_prompt, vectors_of, write_json
+from pegbox.artifact import read_folder, read_prompt, write_json
 from pegbox.errors import PromptError
 from pegbox.export.place import new_folder
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, format
+from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, VectorSlot, format
+from pegbox.slot_files import vectors_of
 
 
 def to_vllm(artifact: str | Path, folder: str | Path) -> Path:
@@ -36,6 +37,13 @@ def to_vllm(artifact: str | Path, folder: str | Path) -> Path:
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:
     """The turns before the answer as messages of parts: text, the name of a field, the name of a slot of vectors."""
+    other = [slot for slot in prompt.slots.values() if isinstance(slot, VectorSlot) and not isinstance(slot, SoftSlot)]
+    if other:
+        raise PromptError(
+            f"the {other[0].kind} slot {other[0].name!r}",
+            "soft slots only: vLLM takes vectors among a chat's words, and nothing else",
+            "serve it with `pegbox serve`, or tune one with the method `soft`",
+        )
     last = prompt.turns[-1].segments
     if not prompt.is_chat or not isinstance(last[0], Answer):
         raise PromptError(
@@ -56,5 +64,5 @@ def _part(segment: Segment) -> dict[str, str]:
             return {"text": words or ""}
         case SoftSlot(name):
             return {"vectors": name}
-        case Answer():
-            raise AssertionError("the answer is in the last turn")
+        case VectorSlot() | Answer():
+            raise AssertionError("the answer is in the last turn, and other slots are refused")
