@@ -18,10 +18,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from pegbox.errors import ArtifactError, SettingsError
+from pegbox.prompt.names import Name
 from pegbox.serve.errors import ForbiddenError, TooLargeError
 from pegbox.serve.folder import FILES
 from pegbox.serve.keys import Key, Keys, add_key, read_keys
-from pegbox.serve.names import Name
 from pegbox.serve.packed import unpack
 from pegbox.serve.settings import Limits
 
@@ -125,8 +125,15 @@ BREAK: dict[str, Callable[[Path], object]] = {
     "linked folder": linked_folder,
     "offsets": offsets,
     "a pipe": lambda path: ((path / "prompt.json").unlink(), os.mkfifo(path / "prompt.json")),
+    "no text": lambda path: (path / "manifest.json").write_bytes(b"\xff\xfe{}"),
+    "nonsense notation": lambda path: change(path / "prompt.json", notation="[soft a"),
+    "a slot too many": lambda path: save_file({"a": np.zeros((5, 64)), "b": np.zeros((1, 64))}, path / "vectors.safetensors"),
     "strange name": lambda path: path.rename(path.with_name("so strange!")),
 }
+
+
+def test_there_are_twenty_ways_to_break_an_artifact() -> None:
+    assert len(BREAK) == 20
 
 
 def test_broken_artifacts_are_named_and_left_out_while_the_rest_is_served(start: Start, make_prompt: Any, until: Any) -> None:
