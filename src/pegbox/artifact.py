@@ -2,7 +2,7 @@
 
     manifest.json        format, method, settings, seed, versions, digests of model and data, evaluations
     prompt.json          the prompt in notation, the labels and their words, the calibration
-    vectors.safetensors  the soft slots' vectors, float32 (only where there are soft slots)
+    vectors.safetensors  what soft and deep slots hold, float32 (only where there are such slots)
     seen.txt             short digests of the rows that were there in tuning, to notice them among test rows
     trail.jsonl          the record of the run
 
@@ -28,7 +28,7 @@ from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
 from pegbox.errors import ArtifactError, PromptError
-from pegbox.prompt import Prompt, SoftSlot, format, parse
+from pegbox.prompt import DeepSlot, Prompt, VectorSlot, format, parse
 from pegbox.task.calibration import Calibration
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
@@ -120,10 +120,9 @@ class Tuned:
         if vectors := vectors_of(prompt):
             (folder / "vectors.safetensors").write_bytes(save(vectors))  # `save_file` would lock others out
         write_json(folder / "prompt.json", self._content())
-        backbone = self.backbone
         manifest = {
             "format": FORMAT,
-            "model": {"name": backbone.name, "digest": backbone.digest, "width": backbone.width, "dtype": backbone.dtype},
+            "model": _model(self.backbone, prompt),
             "digest": _digest(prompt, self._content()),
             "evaluations": self.evaluations,
             **self.record,
@@ -159,11 +158,11 @@ def free_place(folder: str | Path) -> Path:
 
 
 def vectors_of(prompt: Prompt) -> dict[str, NDArray[np.float32]]:
-    """What the prompt's filled soft slots hold. Shape: [P, H] for each slot."""
+    """What the prompt's filled soft and deep slots hold. Shape: [P, H] or [P, W] for each slot."""
     return {
         name: np.asarray(slot.vectors)
         for name, slot in prompt.slots.items()
-        if isinstance(slot, SoftSlot) and slot.vectors is not None
+        if isinstance(slot, VectorSlot) and slot.vectors is not None
     }
 
 
@@ -211,9 +210,9 @@ def read_prompt(folder: str | Path) -> Prompt:
     manifest, content = read_folder(path)
     try:
         prompt = parse(content["notation"])
-        if soft := [name for name, slot in prompt.slots.items() if isinstance(slot, SoftSlot)]:
+        if slots := [name for name, slot in prompt.slots.items() if isinstance(slot, VectorSlot)]:
             vectors = load_file(path / "vectors.safetensors")
-            _check_vectors(path, vectors, soft, int(manifest["model"]["width"]))
+            _check_vectors(path, vectors, {name: _width(prompt, name, manifest["model"]) for name in slots})
             prompt = prompt.fill(**vectors)
         known = manifest["digest"]
     except (OSError, SafetensorError, PromptError, KeyError, TypeError, ValueError) as error:
@@ -223,13 +222,28 @@ def read_prompt(folder: str | Path) -> Prompt:
     return prompt
 
 
-def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], soft: Sequence[str], width: int) -> None:
-    if set(vectors) != set(soft):
-        raise ArtifactError(f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(soft)}", "copy or tune it again")
+def _model(backbone: Backbone, prompt: Prompt) -> dict[str, Any]:
+    """What the manifest says of the model."""
+    said = {"name": backbone.name, "digest": backbone.digest, "width": backbone.width, "dtype": backbone.dtype}
+    deep = any(isinstance(slot, DeepSlot) for slot in prompt.slots.values())
+    return said | ({"deep_width": backbone.deep_width} if deep else {})
+
+
+def _width(prompt: Prompt, slot: str, model: Mapping[str, Any]) -> int:
+    return int(model["deep_width" if isinstance(prompt.slots[slot], DeepSlot) else "width"])
+
+
+def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], widths: Mapping[str, int]) -> None:
+    if set(vectors) != set(widths):
+        raise ArtifactError(
+            f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(widths)}", "copy or tune it again"
+        )
     for name, found in vectors.items():
-        if found.ndim != 2 or found.shape[1] != width:
+        if found.ndim != 2 or found.shape[1] != widths[name]:
             raise ArtifactError(
-                f"{path} has vectors of shape {found.shape} for {name!r}", f"vectors of width {width}", "copy or tune it again"
+                f"{path} has vectors of shape {found.shape} for {name!r}",
+                f"vectors of width {widths[name]}",
+                "copy or tune it again",
             )
         if not np.isfinite(found).all():
             raise ArtifactError(f"{path} has vectors for {name!r} that are not finite", "numbers", "copy or tune it again")

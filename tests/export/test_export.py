@@ -123,12 +123,14 @@ def test_a_folder_that_peft_itself_wrote_comes_in(tmp_path: Path) -> None:
 )
 def test_what_peft_cannot_hold_is_refused(notation: str, tmp_path: Path, tiny_backbone: HuggingFaceBackbone) -> None:
     saved(notation, tmp_path / "prompt", tiny_backbone)
-    with pytest.raises(PromptError, match="one soft slot, before everything else"):
+    with pytest.raises(PromptError, match="one soft or deep slot, before everything else"):
         to_peft(tmp_path / "prompt", tmp_path / "peft")
     assert not (tmp_path / "peft").exists()
 
 
-@pytest.mark.parametrize("content", [{"peft_type": "PREFIX_TUNING"}, {"peft_type": "PROMPT_TUNING"}, {}, []])
+@pytest.mark.parametrize(
+    "content", [{"peft_type": "LORA"}, {"peft_type": "PREFIX_TUNING"}, {"peft_type": "PROMPT_TUNING"}, {}, []]
+)
 def test_other_folders_are_refused(content: Any, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps(content))
     with pytest.raises(ArtifactError):

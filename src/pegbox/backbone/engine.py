@@ -8,7 +8,7 @@ explicitly. Padding is masked, so a row never feels its batch-mates.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,9 +18,10 @@ import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from transformers import DynamicCache
 
 from pegbox.backbone import attention
+from pegbox.backbone.core import Core
+from pegbox.backbone.deep import Kept
 from pegbox.backbone.seam import Spent
 from pegbox.backbone.storage import Block, KeysValues
-from pegbox.errors import BackboneError
 
 CHECKPOINTED = 2048
 """Positions in a pass from which on the layers' inner numbers are not held for the way back, but worked out again there."""
@@ -29,7 +30,7 @@ Head = tuple[KeysValues, ...]
 """What a row's new positions look back on: runs of keys and values, one after the other."""
 
 
-class Engine:
+class Engine(Core):
     """A Transformers causal model, run by extension.
 
     Settings:
@@ -37,32 +38,23 @@ class Engine:
         spent: where tokens are counted.
     """
 
+    without_cache: Mapping[str, bool] = {"use_cache": False}
+
     def __init__(self, model: Any, spent: Spent) -> None:
         attention.use(model)
-        self.model = model
-        self.body = model.base_model
-        self.spent = spent
-        self.dtype: torch.dtype = model.dtype
-        self.device: torch.device = model.device
-        self.embedding: torch.Tensor = model.get_input_embeddings().weight
-        config = model.config.get_text_config()
-        self._query_heads: int = int(config.num_attention_heads)
-        self.context: int = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
-        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
-        self._scale: float = float(getattr(config, "logit_scale", None) or 1.0)
-        self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+        super().__init__(model, spent)
+        self._query_heads: int = int(model.config.get_text_config().num_attention_heads)
         self._check_logits()
 
-    @property
-    def ends(self) -> frozenset[int]:
-        """The tokens with which the model itself ends a text."""
-        found: int | list[int] | None = self.model.generation_config.eos_token_id
-        return frozenset([] if found is None else found if isinstance(found, list) else [found])
-
-    @property
-    def training(self) -> bool:
-        """Whether a pass now leads a gradient to weights that are being trained; never so for a frozen model."""
-        return torch.is_grad_enabled() and any(weights.requires_grad for weights in self.model.parameters())
+    @functools.cached_property
+    def kept(self) -> Kept:
+        """See `pegbox.backbone.core.Core.kept`: seen on one token, which counts as nothing spent."""
+        before = replace(self.spent)
+        with torch.no_grad():
+            embeds = self.model.get_input_embeddings()(torch.tensor([[1]], device=self.device))
+            found = Kept.of(self.extend([()], embeds, [1])[0])
+        self.spent.forward, self.spent.backward = before.forward, before.backward
+        return found
 
     def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of the new positions.
@@ -89,26 +81,26 @@ class Engine:
             KeysValues(_own_copy(keys[:, row, :, : lengths[row]]), _own_copy(values[:, row, :, : lengths[row]])) for row in kept
         )
 
-    def branches(self, head: Head, embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
+    def branches(self, heads: Sequence[Head], embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of K sequences: a stem, then branches that look back on it but not on each other.
 
         The weights are read once for all of them, and nothing is padded. See `packs`.
 
         Settings:
-            head: what the stems look back on.
+            heads: what each stem looks back on, equally long.
             stem: positions of the stem.
             lengths: positions of each branch.
 
         Shape: embeds [K, T, H], T = stem + all the branches; result [K, T, H], in the model's dtype.
         """
-        past, (count, width) = _length(head), embeds.shape[:2]
+        past, (count, width) = _length(heads[0]), embeds.shape[:2]
         branch = torch.tensor([-1] * stem + [n for n, length in enumerate(lengths) for _ in range(length)], device=self.device)
         places = torch.tensor([*range(stem), *(stem + at for length in lengths for at in range(length))], device=self.device)
         seen = ((branch == -1) | (branch == branch[:, None])) & torch.ones_like(branch.outer(branch), dtype=torch.bool).tril()
         mask = torch.cat([seen.new_ones(width, past), seen], dim=1)[None, None]
-        cache = DynamicCache(_stack([head] * count, past)) if past else None
+        cache = DynamicCache(_stack(heads, past)) if past else None
         positions = (past + places).expand(count, -1)
-        return self._through([head], embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
+        return self._through(heads, embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
 
     def fan(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int) -> torch.Tensor:
         """Last hidden states of several branches to each head, which is held once for all of them. See `fans`.
@@ -166,9 +158,12 @@ class Engine:
         config = self.model.config.get_text_config()
         if config._attn_implementation not in (attention.NAME, "sdpa") or not self._full_attention:
             return False
-        return self._proved(
-            lambda embeds: (self.branches((), embeds, 2, [1, 2])[0, 3:], self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])[0, 2:])
-        )
+
+        def both_ways(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            alone = self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])
+            return self.branches([()], embeds, 2, [1, 2])[0, 3:], alone[0, 2:]
+
+        return self._proved(both_ways)
 
     @torch.no_grad()
     def _proved(self, both_ways: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> bool:
@@ -178,21 +173,6 @@ class Engine:
         found, wanted = (part.float() for part in both_ways(embeds))
         self.spent.forward, self.spent.backward = before.forward, before.backward
         return torch.allclose(found, wanted, rtol=3e-2, atol=3e-2 * float(wanted.abs().max()))
-
-    def logits(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
-        """The output matrix's rows for these tokens (all of them by default), applied to hidden states.
-
-        Shape: hidden [..., H]; result [..., number of tokens], float32.
-        """
-        head = self.model.get_output_embeddings()
-        weight, bias = head.weight, getattr(head, "bias", None)
-        if tokens is not None:
-            at = torch.as_tensor(list(tokens), device=self.device)
-            weight, bias = weight[at], None if bias is None else bias[at]
-        found = hidden.to(weight.dtype) @ weight.T if tokens is None else hidden.float() @ weight.float().T
-        found = found.float() if bias is None else found.float() + bias.float()
-        found = found * self._scale
-        return found if self._softcap is None else torch.tanh(found / self._softcap) * self._softcap
 
     def _run(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], keep: bool) -> tuple[torch.Tensor, Any]:
         past = [_length(head) for head in heads]
@@ -230,9 +210,7 @@ class Engine:
                 use_cache=cache is not None,
                 return_dict=True,
             )
-        self.spent.forward += count
-        if found.last_hidden_state.requires_grad:
-            self.spent.backward += count
+        self.count(count, found.last_hidden_state)
         return found.last_hidden_state, found.past_key_values
 
     @torch.no_grad()
@@ -241,12 +219,7 @@ class Engine:
         ids = torch.tensor([[1, 2]], device=self.device)
         theirs = self.model(input_ids=ids, use_cache=False).logits[0, -1].float()
         ours = self.logits(self.body(input_ids=ids, use_cache=False).last_hidden_state)[0, -1]
-        if not torch.allclose(theirs, ours, rtol=2e-2, atol=1e-3 + 2e-2 * float(theirs.abs().max())):
-            raise BackboneError(
-                f"{type(self.model).__name__} changes its logits in a way that pegbox does not know",
-                "logits = output matrix x hidden states, scaled or soft-capped as the configuration says",
-                "use another model, or report this one",
-            )
+        self.prove(theirs, ours)
 
 
 @contextmanager

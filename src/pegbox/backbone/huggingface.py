@@ -13,9 +13,10 @@ import transformers
 from numpy.typing import NDArray
 from transformers import GenerationConfig
 
-from pegbox.backbone.bound import HuggingFaceBound, Written
+from pegbox.backbone.bound import HuggingFaceBound
 from pegbox.backbone.engine import Engine
 from pegbox.backbone.kept_files import KeptFiles
+from pegbox.backbone.laid import Written
 from pegbox.backbone.layout import Speller
 from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Loaded, state_digest
@@ -82,7 +83,8 @@ class HuggingFaceBackbone:
 
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
         """How many positions each row takes up to the answer, all slots filled."""
-        return [len(codes) for codes in self._written(prompt, rows, 0).contexts(range(len(rows)))]
+        bound = self._written(prompt, rows, 0)
+        return [bound.given + len(codes) for codes in bound.contexts(range(len(rows)))]
 
     def _written(self, prompt: Prompt, rows: Rows, room: int) -> HuggingFaceBound:
         return HuggingFaceBound(prompt, rows, Written(room), self._engine, self.store, self._speller)
@@ -101,6 +103,18 @@ class HuggingFaceBackbone:
         at = torch.tensor(list(ids), dtype=torch.long, device=self._engine.device)
         found: torch.Tensor = self._engine.model.get_input_embeddings()(at)
         return found.float()
+
+    @property
+    def deep_width(self) -> int:
+        """See `pegbox.backbone.seam.Backbone.deep_width`."""
+        return self._engine.kept.width
+
+    @torch.no_grad()
+    def keys_values(self, ids: Sequence[int]) -> torch.Tensor:
+        """See `pegbox.backbone.seam.Backbone.keys_values`."""
+        embeds = self.embed([*self._speller.start, *ids])[None]
+        run, *_ = self._engine.extend([()], embeds, [embeds.shape[1]])
+        return self._engine.kept.rows(run).float()
 
     def vocabulary(self) -> tuple[torch.Tensor, NDArray[np.bool_]]:
         """All input embeddings [V, H], and which of them are ordinary words [V]: not special, and the same after decoding."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, Prompt, Text, VectorSlot
 
 Ids = tuple[int, ...]
 
@@ -47,17 +47,24 @@ class Frame:
         pieces: fixed ids, slots and fields in order, up to the answer.
         answer_spaced: answers begin with a space.
         end: the token that follows the answer.
+        rest: all that follows the answer in the prompt.
     """
 
     pieces: tuple[Piece, ...]
     answer_spaced: bool
     end: int
+    rest: Ids = ()
 
 
 class Speller:
-    """A tokenizer reduced to what layouts need."""
+    """A tokenizer reduced to what layouts need.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Settings:
+        tokenizer: a fast one.
+        wraps: texts go to the model between the tokenizer's own marks, such as [CLS] and [SEP].
+    """
+
+    def __init__(self, tokenizer: Any, wraps: bool = False) -> None:
         self.tokenizer = tokenizer
         bos = getattr(tokenizer, "bos_token_id", None)
         start = tokenizer("", add_special_tokens=True)["input_ids"]
@@ -67,6 +74,15 @@ class Speller:
         added = getattr(tokenizer, "added_tokens_decoder", {})
         # such as <think>: marks to the model, though its tokenizer does not call them special. Runs of white space are none.
         self._marks = {int(token): str(mark) for token, mark in added.items() if len(str(mark).strip()) > 1}
+        self.after: Ids = ()  # what stands after every text
+        if wraps:
+            self.start, self.after = self._wrapping()
+
+    def _wrapping(self) -> tuple[Ids, Ids]:
+        """What the tokenizer puts before and after a text."""
+        bare, whole = self.plain(["a"])[0], tuple(self.tokenizer("a", add_special_tokens=True)["input_ids"])
+        at = next(at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
+        return whole[:at], whole[at + len(bare) :]
 
     def plain(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of texts in which nothing is special."""
@@ -101,13 +117,15 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
     """The prompt's layout: fixed ids, and the places of slots and fields.
 
     A model that starts its texts with no token of its own reads the end of another text first, where otherwise an empty field
-    could leave it with nothing to read.
+    could leave it with nothing to read. A deep slot stands before all this, a chat template's beginning included; the keys and
+    values of a start token are among its own, so none follows it.
 
     Raises: BackboneError when chat turns do not fit the model's template.
     """
-    pieces: list[Piece] = []
     between = _chat_texts(prompt, speller) if prompt.is_chat else None
-    pieces.append(speller.start if between is None else speller.structure(between[0]))
+    deep = next((Slot(name) for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)), None)
+    begin = speller.structure(between[0]) if between else () if deep else speller.start
+    pieces: list[Piece] = [begin]
     end: Ids = ()
     spaced = False
     for number, turn in enumerate(prompt.turns):
@@ -121,6 +139,8 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
                 pieces.append(_one(speller, pending))
                 pending = ""
                 continue
+            if isinstance(segment, DeepSlot):
+                continue
             pending, lent = _lend_space(pending)
             pieces.append(_one(speller, pending))
             pending = ""
@@ -131,14 +151,16 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
             pieces.append(_one(speller, pending))
             if between:
                 pieces.append(speller.structure(between[number + 1]))
-    if not any(_never_empty(piece, prompt) for piece in pieces):
+    if not speller.after and not any(_never_empty(piece, prompt) for piece in pieces):
         pieces.insert(0, (speller.eos,))
-    return Frame(_merged(pieces), spaced, end[0] if end else speller.eos)
+    first = [deep] if deep else []
+    return Frame(_merged([*first, *pieces]), spaced, end[0] if end else speller.eos, end)
 
 
 def _never_empty(piece: Piece, prompt: Prompt) -> bool:
     if isinstance(piece, Slot):
-        return isinstance(prompt.slots[piece.name], SoftSlot)
+        slot = prompt.slots[piece.name]
+        return isinstance(slot, VectorSlot) and not isinstance(slot, DeepSlot)
     return piece.spaced if isinstance(piece, Own) else bool(piece)
 
 

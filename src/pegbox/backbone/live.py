@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
-from pegbox.backbone.engine import Engine
+from pegbox.backbone.core import Core
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.seam import Live, Words
+from pegbox.backbone.storage import KeysValues
 from pegbox.errors import PromptError
-from pegbox.prompt import HardSlot, Prompt, SoftSlot
+from pegbox.prompt import DeepSlot, HardSlot, Prompt, VectorSlot
 
 _STRIDE = 1 << 32  # longer than any slot
 
@@ -21,6 +23,11 @@ def codes(slot: int, length: int) -> Ids:
     return tuple(-(1 + slot * _STRIDE + position) for position in range(length))
 
 
+def given_run(rows: torch.Tensor, engine: Core) -> KeysValues:
+    """A deep slot's numbers [P, W] as the model keeps positions."""
+    return engine.kept.run(rows.to(engine.device, engine.dtype))
+
+
 @dataclass(frozen=True)
 class Variants:
     """K variants of what is live, checked and in one form.
@@ -28,7 +35,8 @@ class Variants:
     Settings:
         count: K.
         words: for each slot of words K runs of ids.
-        vectors: for each slot of vectors a tensor [K or 1, B or 1, P, H].
+        vectors: for each soft slot a tensor [K or 1, B or 1, P, H].
+        deep: for the deep slot, where it is live, a tensor [K or 1, P, W].
         filled: vectors of the filled slots that are not live, [1, 1, P, H].
         numbers: the slots' numbers, by name.
     """
@@ -38,11 +46,12 @@ class Variants:
     vectors: Mapping[str, torch.Tensor]
     filled: Mapping[str, torch.Tensor]
     numbers: Mapping[str, int]
-    engine: Engine
+    engine: Core
+    deep: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def names(self) -> set[str]:
-        return {*self.words, *self.vectors}
+        return {*self.words, *self.vectors, *self.deep}
 
     @property
     def per_row(self) -> bool:
@@ -51,7 +60,15 @@ class Variants:
 
     @property
     def needs_gradient(self) -> bool:
-        return any(vectors.requires_grad for vectors in self.vectors.values())
+        return any(vectors.requires_grad for vectors in (*self.vectors.values(), *self.deep.values()))
+
+    @cached_property
+    def heads(self) -> tuple[tuple[KeysValues, ...], ...]:
+        """For each variant the keys and values of the live deep slot; nothing where none is live."""
+        for rows in self.deep.values():
+            made = [(given_run(some, self.engine),) for some in rows]
+            return tuple(made * self.count if len(made) == 1 else made)
+        return ()
 
     def embeds(self, codes: Sequence[Ids], variant: Sequence[int], row: Sequence[int]) -> torch.Tensor:
         """Embeddings of runs of codes, padded on the right: one gather from a table, so that one gradient flows back.
@@ -86,7 +103,7 @@ def _place(c: int, k: int, b: int, starts: Mapping[int, tuple[int, torch.Size]])
     return start + ((k if variants > 1 else 0) * rows + (b if rows > 1 else 0)) * length + position
 
 
-def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Engine) -> Variants:
+def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Core) -> Variants:
     """Live values, checked.
 
     Raises: PromptError for an unknown slot or token, shapes that do not fit, or different numbers of variants.
@@ -100,11 +117,11 @@ def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, 
                 f"no slot {name!r} in this prompt", f"one of: {', '.join(prompt.slots) or 'none'}", "check its name"
             )
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            vectors[name] = _checked(value, slot, name, rows, engine.embedding.shape[1])
+            vectors[name] = _checked(value, slot, name, rows, engine)
         elif isinstance(slot, HardSlot):
             words[name] = _runs(value, name, engine.embedding.shape[0])
         else:
-            raise PromptError(f"token ids for soft slot {name!r}", "vectors [K, P, H]", "embed the words first")
+            raise PromptError(f"token ids for {slot.kind} slot {name!r}", "vectors [K, P, H]", "embed the words first")
     counts = {len(runs) for runs in words.values()} | {v.shape[0] for v in vectors.values()}
     counts -= {1}
     if len(counts) > 1 or 0 in counts:
@@ -114,11 +131,14 @@ def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, 
     filled = {
         name: torch.tensor(slot.vectors)[None, None]
         for name, slot in prompt.slots.items()
-        if isinstance(slot, SoftSlot) and slot.vectors is not None and name not in vectors
+        if isinstance(slot, VectorSlot) and slot.vectors is not None and name not in vectors
     }
     for name, value in filled.items():
-        _checked(value, prompt.slots[name], name, rows, engine.embedding.shape[1])
-    return Variants(count, words, vectors, filled, numbers, engine)
+        _checked(value, prompt.slots[name], name, rows, engine)
+    deep = {name for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)}
+    given = {name: vectors.pop(name)[:, 0] for name in deep & vectors.keys()}
+    filled = {name: value for name, value in filled.items() if name not in deep}
+    return Variants(count, words, vectors, filled, numbers, engine, given)
 
 
 def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids, ...]:
@@ -134,9 +154,10 @@ def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids,
     return runs
 
 
-def _checked(value: torch.Tensor, slot: HardSlot | SoftSlot, name: str, rows: int, width: int) -> torch.Tensor:
+def _checked(value: torch.Tensor, slot: HardSlot | VectorSlot, name: str, rows: int, engine: Core) -> torch.Tensor:
+    width, rows = (engine.kept.width, 1) if isinstance(slot, DeepSlot) else (engine.embedding.shape[1], rows)
     full = value[:, None] if value.ndim == 3 else value
-    length = slot.length if isinstance(slot, SoftSlot) else full.shape[2] if full.ndim == 4 else -1
+    length = slot.length if isinstance(slot, VectorSlot) else full.shape[2] if full.ndim == 4 else -1
     if full.ndim != 4 or full.shape[1] not in (1, rows) or tuple(full.shape[2:]) != (length, width):
         raise PromptError(
             f"vectors of shape {tuple(value.shape)} for slot {name!r}",

@@ -27,7 +27,7 @@ from pegbox.backbone.storage import KeysValues
 from pegbox.backbone.trie import answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import DeepSlot, Prompt, VectorSlot
 
 CHUNK = 256
 """The most positions of one passage in one pass."""
@@ -163,7 +163,10 @@ class Standing:
         return [self._row(rows, at, layout, reach) for at, layout in enumerate(layouts)]
 
     def _row(self, rows: Rows, at: int, layout: Sequence[Ids | Slot | Own], reach: int) -> tuple[Ids, bool]:
-        slots = {name: len(self._slot(name)) for name in self.prompt.slots}
+        slots = {
+            name: slot.length if isinstance(slot, VectorSlot) else len(self._words[name])
+            for name, slot in self.prompt.slots.items()
+        }
         pieces = tuple(piece if not isinstance(piece, Own) else () for piece in layout)
         limit = self._engine.context - reach
         cut, was_cut = cut_to(pieces, self._fields, limit, slots, f"{rows.source}, row {rows.numbers[at]}")
@@ -183,7 +186,9 @@ class Standing:
 
     def _slot(self, name: str) -> Ids:
         slot = self.prompt.slots[name]
-        if isinstance(slot, SoftSlot):
+        if isinstance(slot, DeepSlot):
+            return ()  # its keys and values are what is kept
+        if isinstance(slot, VectorSlot):
             return codes(self._numbers[name], slot.length)
         return self._words[name]
 

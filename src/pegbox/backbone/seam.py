@@ -28,7 +28,7 @@ Live = Mapping[str, torch.Tensor | Words]
 """What stands in each named slot for one call.
 
 Shape: words as K sequences of ids or an integer tensor [K, P]; vectors as a float tensor [K, P, H], or [K or 1, B or 1, P, H]
-where each row has its own. 1 stands for all.
+where each row has its own. 1 stands for all. A deep slot takes [K, P, W], its keys and values; see `DeepSlot`.
 """
 
 
@@ -116,6 +116,7 @@ class Backbone(Protocol):
         name: the model as the user named it.
         digest: SHA-256 over weights, configuration and tokenizer.
         width: H.
+        deep_width: W, the numbers that a deep slot holds for each position.
         context: how many positions the model can read.
         spent: tokens that went through it so far.
     """
@@ -127,6 +128,9 @@ class Backbone(Protocol):
     width: int
     context: int
     spent: Spent
+
+    @property
+    def deep_width(self) -> int: ...
 
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> Bound:
         """Ties a prompt, rows and answers together; the slots may still be open."""
@@ -162,6 +166,12 @@ class Backbone(Protocol):
 
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """Input embeddings. Shape: [P, H], float32."""
+
+    def keys_values(self, ids: Sequence[int]) -> torch.Tensor:
+        """What a deep slot holds that scores as a text with these tokens does where it stands first.
+
+        Shape: [P, W], float32. P is one more than there are tokens where the model begins its texts with a token of its own.
+        """
 
     def vocabulary(self) -> tuple[torch.Tensor, NDArray[np.bool_]]:
         """All input embeddings and which of them are ordinary words. Shape: [V, H]; [V]."""

@@ -113,7 +113,7 @@ def _openai_json(prompt: str, out: Path | None, drop_soft: bool, cost: Cost | No
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="A folder of PEFT's prompt tuning or p-tuning.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="A folder of PEFT's prompt, p- or prefix tuning.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The artifact to write.")],
     model: Annotated[str | None, typer.Option(help="The model that it was learned on.")] = None,
     prompt: PromptOption = None,

@@ -15,7 +15,7 @@ from pegbox.metrics.intervals import Estimate
 from pegbox.metrics.proportions import wilson
 from pegbox.metrics.runs import FIXED, Runs
 from pegbox.metrics.significance import difference
-from pegbox.prompt import SoftSlot
+from pegbox.prompt import VectorSlot
 from pegbox.task.calibration import Calibration
 from pegbox.task.predictor import PromptPredictor
 
@@ -57,7 +57,7 @@ def cost_of_words(tuned: Tuned, rows: Rows) -> Cost:
     whole = tuned.predictor
     if whole.task.channel:
         raise PromptError("a prompt that scores texts given labels", "one that the model answers", "tune it without --channel")
-    bare = replace(whole, prompt=whole.prompt.map(lambda one: () if isinstance(one, SoftSlot) else one))
+    bare = replace(whole, prompt=whole.prompt.map(lambda one: () if isinstance(one, VectorSlot) else one))
     steps: list[tuple[str, PromptPredictor]] = [("as it was tuned", whole)]
     if not whole.prompt.readable:
         steps.append(("without its vectors", bare))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegbox.errors import DataError, PromptError, SettingsError
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, format
+from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, VectorSlot, format
 from pegbox.prompt.segments import Turn
 
 FORMATS = ("string", "openai")
@@ -66,6 +66,7 @@ def chat_of(prompt: Prompt, content_format: str = "string") -> tuple[Message, ..
     """
     if content_format not in FORMATS:
         raise SettingsError(f"the content format {content_format!r}", " or ".join(FORMATS), "say what vLLM was started with")
+    check_soft(prompt)
     if not prompt.is_chat or not isinstance(prompt.turns[-1].segments[0], Answer):
         raise PromptError(
             f"the prompt {format(prompt)!r}",
@@ -73,6 +74,17 @@ def chat_of(prompt: Prompt, content_format: str = "string") -> tuple[Message, ..
             r"tune one such as '[user] [soft s 16]\n{text} [assistant] [answer]'",
         )
     return tuple(Message(turn.role, _parts(turn, prompt, content_format)) for turn in prompt.turns[:-1])
+
+
+def check_soft(prompt: Prompt) -> None:
+    """Raises PromptError for slots that hold something else than vectors among words."""
+    for slot in prompt.slots.values():
+        if isinstance(slot, VectorSlot) and not isinstance(slot, SoftSlot):
+            raise PromptError(
+                f"the {slot.kind} slot {slot.name!r}",
+                "soft slots only: vLLM takes vectors among a chat's words, and nothing else",
+                "serve it with its model here, or tune one with the method `soft`",
+            )
 
 
 def words_of(prompt: Prompt) -> Words:

@@ -11,7 +11,7 @@ from typing import Any
 from pegbox.artifact import read_folder, read_prompt
 from pegbox.export.cost import Cost, listed
 from pegbox.export.place import new_folder, written_labels
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text
+from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, Text, VectorSlot
 from pegbox.prompt.segments import Turn
 
 
@@ -35,7 +35,7 @@ def to_text(artifact: str | Path) -> Plain:
     prompt = read_prompt(Path(artifact).expanduser())
     _, content = read_folder(Path(artifact).expanduser())
     own = dict(prompt.answer.words) or {label: tuple(words) for label, words in content.get("words", {}).items()}
-    dropped = sum(slot.length for slot in prompt.slots.values() if isinstance(slot, SoftSlot))
+    dropped = sum(slot.length for slot in prompt.slots.values() if isinstance(slot, VectorSlot))
     return Plain(_text(prompt), own, dropped)
 
 
@@ -87,5 +87,5 @@ def _words(segment: Segment) -> str:
             return f"{{{name}}}"
         case HardSlot(_, words):
             return words or ""
-        case SoftSlot() | Answer():
+        case VectorSlot() | Answer():
             return ""

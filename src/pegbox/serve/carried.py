@@ -16,7 +16,7 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.layout import Slot, Speller, fill_frame, frame, slot_ids
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, PromptError
-from pegbox.export.parts import Message, Vectors, Words, chat_of, checked_text, vectors_of_part, words_of
+from pegbox.export.parts import Message, Vectors, Words, chat_of, check_soft, checked_text, vectors_of_part, words_of
 from pegbox.export.text import to_text
 from pegbox.prompt import Prompt, format
 from pegbox.prompt.names import Name
@@ -188,6 +188,7 @@ def open_carried(name: Name, path: Path, terms: Terms) -> Carried:
 
 
 def _way(path: Path, prompt: Prompt, terms: Terms) -> Way:
+    check_soft(prompt)
     if terms.embedding is not None and not prompt.readable:
         return EmbeddedWay(prompt, terms, terms.embedding)
     if prompt.is_chat:

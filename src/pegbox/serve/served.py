@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.artifact import Tuned, load
+from pegbox.artifact import Tuned, load, vectors_of
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.mixed import Passage, Standing
 from pegbox.data.rows import Rows
@@ -73,7 +73,7 @@ class Served:
             "fields": list(self.fields),
             "labels": list(self.labels),
             "method": record.get("method"),
-            "vectors": self.tuned.predictor.parameters // self.tuned.backbone.width,
+            "vectors": sum(map(len, vectors_of(self.tuned.prompt).values())),
             "calibration": self.tuned.predictor.calibration.method,
             "model": self.tuned.backbone.name,
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, Prompt, Text, VectorSlot
 from pegbox.task.classification import Classification
 
 PASS = 2048
@@ -54,7 +54,7 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
         words = sum(map(len, task.words_in(prompt).values()))
         return Lengths([words * length for length in backbone.context_lengths(prompt, rows)])
     segments = [segment for segment in prompt if not isinstance(segment, Answer)]
-    first = next((at for at, segment in enumerate(segments) if isinstance(segment, SoftSlot)), len(segments))
+    first = next((at for at, segment in enumerate(segments) if isinstance(segment, VectorSlot)), len(segments))
     field = next((at for at, segment in enumerate(segments) if isinstance(segment, Field)), len(segments))
     behind = segments[first:]
     common = behind[: field - first] if field > first else []
@@ -65,7 +65,7 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
 
 
 def _length(segment: object, backbone: Backbone) -> int:
-    if isinstance(segment, SoftSlot):
-        return segment.length
+    if isinstance(segment, VectorSlot):
+        return 0 if isinstance(segment, DeepSlot) else segment.length
     words = segment.text if isinstance(segment, Text) else segment.words if isinstance(segment, HardSlot) else None
     return len(backbone.encode(words)) if words else 0
