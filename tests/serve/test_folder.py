@@ -154,6 +154,26 @@ def test_broken_artifacts_are_named_and_left_out_while_the_rest_is_served(start:
     assert served.predict(names["changed"], "a").status_code == 404
 
 
+def test_an_artifact_that_breaks_what_reads_it_stops_no_other(
+    start: Start, make_prompt: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = start("soft")
+    opened = served.house.shelf._open
+
+    def broken(name: Name, path: Path) -> Any:
+        if name.base == "odd":
+            raise ZeroDivisionError
+        return opened(name, path)
+
+    monkeypatch.setattr(served.house.shelf, "_open", broken)
+    for name in ("odd", "words"):
+        make_prompt("words", served.prompts["soft"].backbone).save(served.folder / name)
+    until(lambda: served.predict("words", "a").status_code == 200)
+    (told,) = served.http.get("/v1/prompts").json()["broken"]
+    assert told["folder"] == "odd"
+    assert "ZeroDivisionError" in told["why"]
+
+
 def packed(folder: Path, **more: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,8 +1,8 @@
 """To PEFT's prompt tuning and prefix tuning, and back.
 
 PEFT puts its vectors before everything else, and knows no words, labels or calibration. So a prompt goes there if its one soft
-or deep slot stands first; the words after it, the labels and the calibration are told in the folder's README, and the artifact itself
-travels along, so that the folder can come back. PEFT is not needed for either way.
+or deep slot stands first; the words after it, the labels and the calibration are told in the folder's README, and the artifact
+itself travels along, so that the folder can come back. PEFT is not needed for either way.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ TENSOR = "prompt_embeddings"
 ALONG = "pegbox"
 """The folder in the export where the artifact travels along."""
 KINDS: Mapping[str, type[VectorSlot]] = {"PROMPT_TUNING": SoftSlot, "P_TUNING": SoftSlot, "PREFIX_TUNING": DeepSlot}
-"""What PEFT saves as plain vectors before the text: embeddings, or keys and values of every layer. An encoder or projection that
-it learned them through has done its work by then."""
+"""What PEFT saves as plain vectors before the text: embeddings, or keys and values of every layer. An encoder or projection
+that it learned them through has done its work by then."""
 
 
 def to_peft(artifact: str | Path, folder: str | Path, model: str | None = None) -> Path:
@@ -171,7 +171,7 @@ def _card(tuned: Tuned, length: int, slot: VectorSlot) -> str:
     )
     return f"""# A tuned prompt for {tuned.backbone.name}
 
-{what} before the text. After them comes, in pegbox's notation:
+{length} {what} before the text. After them comes, in pegbox's notation:
 
     {format(tuned.prompt)}
 

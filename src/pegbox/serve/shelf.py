@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from pegbox.errors import PegboxError, SettingsError
+from pegbox.errors import ArtifactError, PegboxError, SettingsError
 from pegbox.prompt.names import Name
 from pegbox.serve.errors import NotServedError, TakenError, TooLargeError
 from pegbox.serve.folder import Stamp, check_files, discard, found_in, stamp, sweep
@@ -117,6 +117,9 @@ class Shelf(Generic[One]):
                         del stamps[name]
                     broken[path.name] = str(error)
                     _log.warning("prompt left out", extra={"prompt": path.name, "why": str(error)})
+                except Exception as error:  # noqa: BLE001  # whatever is in one folder, the others are served
+                    broken[path.name] = str(_unforeseen(path, error))
+                    _log.exception("a prompt could not be read")
             self._state = State(served, broken, stamps, self._splits(broken))
 
     def _splits(self, broken: dict[str, str]) -> Splits:
@@ -195,6 +198,10 @@ class Watcher:
                 self._shelf.refresh()
             except (PegboxError, OSError) as error:
                 _log.warning("the folder could not be read", extra={"why": str(error)})
+
+
+def _unforeseen(path: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{path}: {type(error).__name__}", "a folder as `pegbox tune` wrote it", "see the server's log")
 
 
 def _named(served: Iterable[Name]) -> str:
