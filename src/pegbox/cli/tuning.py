@@ -101,6 +101,8 @@ def compare(
 
         compare_log(from_log, labels, as_json)
         return
+    if labels is not None:
+        raise SettingsError("--labels without --from-log", "the log that they are for", "name it with --from-log")
     source = data or data_option
     if source is None or (data and data_option):
         raise SettingsError(

@@ -21,6 +21,9 @@ from pegbox.export.text import to_text
 from pegbox.prompt import Prompt, format
 from pegbox.prompt.names import Name
 
+ANSWERED_ONCE = ("classify", "generate", "chat")
+"""Tasks whose answer a model writes in one go."""
+
 
 class Way(Protocol):
     """How a prompt's rows are sent.
@@ -174,8 +177,8 @@ def open_carried(name: Name, path: Path, terms: Terms) -> Carried:
         raise ArtifactError(f"{path} was tuned on another {model}", "the very model", "tune it on the one that answers")
     if model != terms.model:
         raise ArtifactError(f"{path} was tuned on {model}", f"a prompt for {terms.model}", "say --model, or tune another")
-    if task == "tag":
-        raise PromptError(f"{path} tags a text word by word", "a prompt that is answered once", "serve it with its model here")
+    if task not in ANSWERED_ONCE:
+        raise PromptError(f"{path} is for {task}", f"one of {', '.join(ANSWERED_ONCE)}", "serve it with its model here")
     if channel:
         raise PromptError(f"{path} scores texts given labels", "a prompt that the model answers", "tune it without --channel")
     if calibrated and not terms.drop_calibration:
