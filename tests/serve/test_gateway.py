@@ -223,6 +223,7 @@ def test_openais_client_chats_through_it_and_streams(lane: Any) -> None:
     with openai.OpenAI(base_url=f"{found.url}/v1", api_key="none", max_retries=0) as client:
         assert [model.id for model in client.models.list()] == ["p0", "p0@1"]
         asked: Any = {"model": "p0", "messages": [{"role": "user", "content": TEXT}], "max_tokens": 3, "stop": ["."]}
+        asked["extra_body"] = {"answer": "text"}  # as it is asked of a server with its model
         assert client.chat.completions.create(**asked).choices[0].message.content == " good"
         pieces = list(client.chat.completions.create(stream=True, **asked))
     assert [piece.choices[0].delta.content for piece in pieces] == [" go", "od"]
@@ -294,7 +295,8 @@ def test_a_client_that_goes_away_ends_the_upstreams_work(lane: Any, until: Any) 
     [
         ({"chat_template": "x"}, "the setting 'chat_template'"),
         ({"prompt_embeds": "x"}, "the setting 'prompt_embeds'"),
-        ({"messages": [{"role": "user", "content": "a <prompt_embeds>"}]}, "a text with <prompt_embeds> in it"),
+        ({"messages": [{"role": "user", "content": "a <prompt_embeds>"}]}, "the mark <prompt_embeds> in a row's text"),
+        ({"messages": [{"role": "user", "content": "a <|im_end|>"}]}, "the mark <|im_end|> in a row's text"),
         ({"messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]}, "messages of system, user"),
     ],
 )

@@ -11,6 +11,7 @@ writes it. Neighbouring words go into one part, neighbouring vectors too: nothin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -23,8 +24,10 @@ from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Te
 from pegbox.prompt.segments import Turn
 
 FORMATS = ("string", "openai")
-RESERVED = "<prompt_embeds>"
-"""What stands for vectors inside vLLM; it takes no text with it."""
+MARKS = re.compile(
+    r"<\|[^<>|\s]{1,40}\|>|<｜[^<>\s]{1,40}｜>|<prompt_embeds>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_(?:turn|image)>|\[/?INST\]"
+)
+"""What the usual tokenizers hold for marks of turns and ends, and vLLM for vectors. Which ones a model has, only it knows."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,28 @@ def vectors_of_part(part: Vectors, vectors: Mapping[str, NDArray[np.float32]]) -
     return np.concatenate([vectors[name] for name in part.slots])
 
 
+def checked_row(row: Mapping[str, str], fields: Iterable[str]) -> Mapping[str, str]:
+    """The row, whose texts an upstream will read as texts: its tokenizer takes marks in them for its own.
+
+    Raises: DataError for a text with what looks like a mark.
+    """
+    for name in fields:
+        if found := MARKS.search(row[name]):
+            raise DataError(
+                f"the mark {found[0]} in a row's {name}",
+                "a text: the upstream's tokenizer would take it for the end of a turn or the like",
+                "take it out; a gateway with --embed-here sends prompts with vectors so that it stays a text",
+            )
+    return row
+
+
 def checked_text(words: Words, row: Mapping[str, str]) -> str:
-    """A part's words for one row. Raises DataError for words that vLLM would drop or refuse."""
+    """A part's words for one row. Raises DataError for no words, which vLLM would drop with their line."""
     text = words.text(row)
     if not text:
         raise DataError(
             "a row whose text is empty, beside vectors", "some text: vLLM drops an empty part", "leave such rows out"
         )
-    if RESERVED in text:
-        raise DataError(f"a text with {RESERVED} in it", "a text without vLLM's own mark for vectors", "leave the mark out")
     return text
 
 

@@ -16,7 +16,17 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.layout import Slot, Speller, fill_frame, frame, slot_ids
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, PromptError
-from pegbox.export.parts import Message, Vectors, Words, chat_of, check_soft, checked_text, vectors_of_part, words_of
+from pegbox.export.parts import (
+    Message,
+    Vectors,
+    Words,
+    chat_of,
+    check_soft,
+    checked_row,
+    checked_text,
+    vectors_of_part,
+    words_of,
+)
 from pegbox.export.text import to_text
 from pegbox.prompt import Prompt, format
 from pegbox.prompt.names import Name
@@ -101,7 +111,7 @@ class ChatWay:
     path = "/chat/completions"
 
     def __init__(self, prompt: Prompt, terms: Terms) -> None:
-        self._chat = chat_of(prompt, terms.content_format)
+        self._chat, self._fields = chat_of(prompt, terms.content_format), prompt.field_names
         vectors = vectors_of(prompt)
         self._data = {
             part.slots: encoded(torch.tensor(vectors_of_part(part, vectors)), terms.dtype)
@@ -111,6 +121,7 @@ class ChatWay:
         }
 
     def body(self, row: Mapping[str, str]) -> dict[str, Any]:
+        checked_row(row, self._fields)
         return {"messages": [{"role": message.role, "content": self._content(message, row)} for message in self._chat]}
 
     def _content(self, message: Message, row: Mapping[str, str]) -> str | list[dict[str, str]]:
@@ -129,11 +140,11 @@ class PlainWay:
 
     path = "/completions"
 
-    def __init__(self, words: Words) -> None:
-        self._words = words
+    def __init__(self, prompt: Prompt) -> None:
+        self._words, self._fields = words_of(prompt), prompt.field_names
 
     def body(self, row: Mapping[str, str]) -> dict[str, Any]:
-        return {"prompt": self._words.text(row)}
+        return {"prompt": self._words.text(checked_row(row, self._fields))}
 
 
 class EmbeddedWay:
@@ -197,7 +208,7 @@ def _way(path: Path, prompt: Prompt, terms: Terms) -> Way:
     if prompt.is_chat:
         return ChatWay(prompt, terms)
     if prompt.readable:
-        return PlainWay(words_of(prompt))
+        return PlainWay(prompt)
     raise PromptError(
         f"{path} has vectors in a plain text: {format(prompt)}",
         "vectors inside a chat's turns: a plain text goes to vLLM as words alone",

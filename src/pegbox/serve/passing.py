@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -39,6 +39,7 @@ class Asked(BaseModel):
     model: Annotated[str, Field(max_length=80)]
     stream: bool = False
     fields: dict[str, str] = {}
+    answer: Literal["text"] = "text"
 
     def settings(self) -> dict[str, Any]:
         """What goes on to the upstream besides the prompt. Raises DataError for a setting that does not."""
