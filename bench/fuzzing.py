@@ -167,6 +167,7 @@ def main() -> None:
     import uvicorn
 
     from pegbox.serve.http import make_app
+    from pegbox.serve.log import start_log
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=10_000)
@@ -174,6 +175,7 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory() as raw:
         folder = Path(raw)
+        start_log(folder / ".log")  # what is logged may break it too
         config = uvicorn.Config(make_app(house_in(folder)), port=0, log_config=None, access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)

@@ -15,7 +15,7 @@ from pegbox.metrics.proportions import apart, fisher_p, wilson
 
 
 def line(request: str, prompt: str, answers: list[str], shadow: bool = False, name: str = "mood") -> str:
-    about = {"request": request, "name": name, "prompt": prompt, "shadow": shadow, "answers": answers}
+    about = {"request": request, "asked": name, "prompt": prompt, "shadow": shadow, "answers": answers}
     return json.dumps({"message": "predicted", **about}) + "\n"
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pegbox.data.check import Problem
 from pegbox.data.files import open_file
@@ -34,7 +36,7 @@ class Logged:
         answers: by the name that was asked, by version, by row.
         shadows: the versions that answered into the log alone, by name.
         labels: what was told to be right, by row.
-        lines: how many of its lines were none of ours.
+        other_lines: how many of its lines were none of ours.
     """
 
     answers: dict[str, dict[str, dict[Row, str]]] = field(default_factory=dict)
@@ -125,11 +127,11 @@ def _take(line: str, found: Logged) -> None:
         told = json.loads(line)
         kind, request = told["message"], str(told["request"])
         if kind == "predicted":
-            versions = found.answers.setdefault(str(told["name"]), {})
+            versions = found.answers.setdefault(str(told["asked"]), {})
             rows = versions.setdefault(str(told["prompt"]), {})
             rows.update({(request, at): str(answer) for at, answer in enumerate(told["answers"], 1)})
             if told["shadow"]:
-                found.shadows.setdefault(str(told["name"]), set()).add(str(told["prompt"]))
+                found.shadows.setdefault(str(told["asked"]), set()).add(str(told["prompt"]))
         elif kind == "feedback":
             labels = {(request, at): str(label) for at, label in enumerate(told["labels"], 1) if label is not None}
             found.labels.update(labels)
@@ -194,17 +196,22 @@ def _right(rows: Mapping[Row, str], labels: Mapping[Row, str]) -> tuple[int, int
 def _pair(first: str, second: str, versions: Mapping[str, Mapping[Row, str]], labels: Mapping[Row, str]) -> Pair:
     one, other = versions[first], versions[second]
     both = [row for row in one if row in other]
-    if not both:
-        mine, theirs = _right(one, labels), _right(other, labels)
-        if not mine[1] or not theirs[1]:
-            return Pair(first, second, False, mine[1] + theirs[1])
-        gap = apart(mine, theirs)
-        return Pair(first, second, False, mine[1] + theirs[1], gap.value, gap.low, gap.high, fisher_p(mine, theirs))
-    same = sum(one[row] == other[row] for row in both) / len(both)
-    rows = [row for row in both if row in labels]
-    if not rows:
+    if both:
+        return _on_the_same_rows(first, second, [(one[row], other[row], labels.get(row)) for row in both])
+    mine, theirs = _right(one, labels), _right(other, labels)
+    rows = mine[1] + theirs[1]
+    if not mine[1] or not theirs[1]:
+        return Pair(first, second, False, rows)
+    gap = apart(mine, theirs)
+    return Pair(first, second, False, rows, gap.value, gap.low, gap.high, fisher_p(mine, theirs))
+
+
+def _on_the_same_rows(first: str, second: str, rows: Sequence[tuple[str, str, str | None]]) -> Pair:
+    """The pair, from each row's two answers and its label where that is known."""
+    same = sum(one == other for one, other, _ in rows) / len(rows)
+    right = np.array([(one == label, other == label) for one, other, label in rows if label is not None])
+    if not len(right):
         return Pair(first, second, True, 0, same=same)
-    runs = [Runs([[answers[row] == labels[row] for row in rows]], (FIXED,)) for answers in (one, other)]  # type: ignore[arg-type]
-    test = difference(*runs)
+    test = difference(Runs(right[None, :, 0], (FIXED,)), Runs(right[None, :, 1], (FIXED,)))
     half = 1.959963984540054 * test.error
-    return Pair(first, second, True, len(rows), test.mean, test.mean - half, test.mean + half, test.p, same=same)
+    return Pair(first, second, True, len(right), test.mean, test.mean - half, test.mean + half, test.p, same=same)

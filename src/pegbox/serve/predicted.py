@@ -2,7 +2,7 @@
 
 The log's lines, which `pegbox compare --from-log` reads; none holds a text:
 
-    {"message": "predicted", "request": ID, "name": "mood", "prompt": "mood@1", "shadow": false, "answers": ["good", ...]}
+    {"message": "predicted", "request": ID, "asked": "mood", "prompt": "mood@1", "shadow": false, "answers": ["good", ...]}
     {"message": "feedback", "request": ID, "labels": ["good", null, ...]}
 """
 
@@ -55,7 +55,7 @@ async def _follow(request: Request, name: str, shadow: Served, rows: Rows, secon
 
 
 def _note(request: Request, name: str, served: Served, made: Sequence[dict[str, Any]], *, shadow: bool) -> None:
-    about = {"request": request.state.request, "name": name, "prompt": str(served.name), "shadow": shadow}
+    about = {"request": request.state.request, "asked": name, "prompt": str(served.name), "shadow": shadow}
     _log.info("predicted", extra={**about, "answers": [row["label"] for row in made]})
 
 
