@@ -65,6 +65,13 @@ def test_a_shadow_answers_into_the_log_and_the_log_is_scored(
     assert mood["pairs"][0]["paired"]
 
 
+def test_texts_are_in_the_log_only_where_it_was_asked(start: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pegbox.serve")
+    start("soft", log_texts=True).predict("soft", *TEXTS)
+    (told,) = [record.__dict__ for record in caplog.records if record.message == "predicted"]
+    assert told["rows"] == [{"text": text} for text in TEXTS]
+
+
 def test_a_busy_server_leaves_shadows_out(start: Callable[..., Any], until: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pegbox.serve")
     served = start("soft", "words")

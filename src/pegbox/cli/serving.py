@@ -30,6 +30,7 @@ def serve(
     body_bytes: Annotated[int, typer.Option(help="The largest body of a request, or upload.")] = 16_000_000,
     seconds: Annotated[float, typer.Option(help="How long a request may take.")] = 120.0,
     log: Annotated[Path | None, typer.Option(help="A file to write the log into, in place of stderr.")] = None,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write the rows' texts into the log too.")] = False,
     upstream: Annotated[
         str | None, typer.Option(help="A vLLM server that answers in place of a model here: prompts are put into its requests.")
     ] = None,
@@ -65,7 +66,7 @@ def serve(
         if upstream is None
         else Behind(upstream, upstream_model, upstream_key, content_format, drop_calibration, embed_here)
     )
-    start(Serving(prompts, model, dtype, device, host, port, keys, cache_bytes, behind, log), limits)
+    start(Serving(prompts, model, dtype, device, host, port, keys, cache_bytes, behind, log, log_texts), limits)
 
 
 def key(

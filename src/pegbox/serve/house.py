@@ -45,6 +45,7 @@ class House:
 
     Settings:
         local: only this machine's own names are taken as the host of a request, so that no web page reaches in by another.
+        log_texts: write the rows' texts into the log, beside their answers.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class House:
     watcher: Watcher
     measures: Measures
     local: bool = True
+    log_texts: bool = False
 
     @classmethod
     def build(
@@ -65,6 +67,7 @@ class House:
         keys: Keys | None = None,
         local: bool = True,
         look_every: float = 1.0,
+        log_texts: bool = False,
     ) -> House:
         """Puts one together; nothing runs yet."""
         some, measures = limits or Limits(), Measures()
@@ -76,7 +79,7 @@ class House:
         shelf = Shelf(folder, prepared, some)
         measures.watch("pegbox_queue_rows", "Rows that wait", lambda: scheduler.waiting)
         measures.watch("pegbox_cache_bytes", "Bytes of kept keys and values", lambda: backbone.store.held)
-        return cls(folder, some, keys or Keys(), scheduler, shelf, Watcher(shelf, look_every), measures, local)
+        return cls(folder, some, keys or Keys(), scheduler, shelf, Watcher(shelf, look_every), measures, local, log_texts)
 
     @property
     def alive(self) -> bool:

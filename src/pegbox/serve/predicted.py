@@ -1,6 +1,6 @@
 """Rows labelled, with their answers in the log, and those of shadows after them.
 
-The log's lines, which `pegbox compare --from-log` reads; none holds a text:
+The log's lines, which `pegbox compare --from-log` reads; none holds a text, unless the server was told to log texts:
 
     {"message": "predicted", "request": ID, "asked": "mood", "prompt": "mood@1", "shadow": false, "answers": ["good", ...]}
     {"message": "feedback", "request": ID, "labels": ["good", null, ...]}
@@ -28,7 +28,7 @@ _under_way: set[asyncio.Task[None]] = set()
 async def predicted(request: Request, name: str, served: Served, rows: Rows, seconds: float) -> list[dict[str, Any]]:
     """Each row's label with its probabilities. Shadows of the name answer after it, into the log alone."""
     made = await _labelled(request, served, rows, seconds)
-    _note(request, name, served, made, shadow=False)
+    _note(request, name, served, rows, made, shadow=False)
     for shadow in asking.house_of(request).shelf.shadows(name):
         task = asyncio.create_task(_follow(request, name, shadow, rows, seconds))
         _under_way.add(task)
@@ -46,7 +46,7 @@ async def _follow(request: Request, name: str, shadow: Served, rows: Rows, secon
     try:
         asking.check_rows(rows, shadow, asking.house_of(request).limits)
         chances, cut = await asking.score(request, shadow, rows, seconds, watched=False)
-        _note(request, name, shadow, asking.labelled(shadow, chances, cut), shadow=True)
+        _note(request, name, shadow, rows, asking.labelled(shadow, chances, cut), shadow=True)
     except PegboxError as error:
         about = {"request": request.state.request, "prompt": str(shadow.name), "why": str(error)}
         _log.warning("shadow left out", extra=about)
@@ -54,8 +54,12 @@ async def _follow(request: Request, name: str, shadow: Served, rows: Rows, secon
         _log.exception("a shadow failed")
 
 
-def _note(request: Request, name: str, served: Served, made: Sequence[dict[str, Any]], *, shadow: bool) -> None:
-    about = {"request": request.state.request, "asked": name, "prompt": str(served.name), "shadow": shadow}
+def _note(
+    request: Request, name: str, served: Served, rows: Rows, made: Sequence[dict[str, Any]], *, shadow: bool
+) -> None:
+    about: dict[str, Any] = {"request": request.state.request, "asked": name, "prompt": str(served.name), "shadow": shadow}
+    if asking.house_of(request).log_texts and not shadow:
+        about["rows"] = [dict(row) for row in rows.fields]
     _log.info("predicted", extra={**about, "answers": [row["label"] for row in made]})
 
 

@@ -53,6 +53,7 @@ class Serving:
         cache_bytes: for kept keys and values; by default a quarter of the free memory.
         upstream: another server that answers, in place of a model here.
         log: a file to write the log into, in place of stderr.
+        log_texts: write the rows' texts into it.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Serving:
     cache_bytes: int | None = None
     upstream: Behind | None = None
     log: Path | None = None
+    log_texts: bool = False
 
     @property
     def local(self) -> bool:
@@ -106,7 +108,7 @@ def _housed(serving: Serving, limits: Limits, keys: Keys) -> Any:
     from pegbox.serve.house import House
     from pegbox.serve.http import make_app
 
-    return make_app(House.build(serving.folder, _backbone(serving), limits, keys, serving.local))
+    return make_app(House.build(serving.folder, _backbone(serving), limits, keys, serving.local, log_texts=serving.log_texts))
 
 
 def _backbone(serving: Serving) -> HuggingFaceBackbone:
