@@ -54,9 +54,7 @@ async def _follow(request: Request, name: str, shadow: Served, rows: Rows, secon
         _log.exception("a shadow failed")
 
 
-def _note(
-    request: Request, name: str, served: Served, rows: Rows, made: Sequence[dict[str, Any]], *, shadow: bool
-) -> None:
+def _note(request: Request, name: str, served: Served, rows: Rows, made: Sequence[dict[str, Any]], *, shadow: bool) -> None:
     about: dict[str, Any] = {"request": request.state.request, "asked": name, "prompt": str(served.name), "shadow": shadow}
     if asking.house_of(request).log_texts and not shadow:
         about["rows"] = [dict(row) for row in rows.fields]
