@@ -72,12 +72,15 @@ class StandIn:
             return self.answer()
         if body["stream"]:
             return StreamingResponse(self.stream(), media_type="text/event-stream")
-        choice = {"index": 0, "message": {"role": "assistant", "content": " good"}, "text": " good", "finish_reason": "stop"}
+        said = {"message": {"role": "assistant", "content": " good"}} if "messages" in body else {"text": " good"}
+        choice = {"index": 0, **said, "finish_reason": "stop"}
         return {"id": "x", "object": "any", "created": 0, "model": body["model"], "choices": [choice]}
 
     async def stream(self) -> AsyncIterator[str]:
         for piece in (" go", "od"):
-            yield f"data: {json.dumps({'id': 'x', 'choices': [{'index': 0, 'delta': {'content': piece}}]})}\n\n"
+            chat = {"index": 0, "delta": {"content": piece}}
+            choice = chat if "messages" in self.bodies[-1] else {"index": 0, "text": piece}
+            yield f"data: {json.dumps({'id': 'x', 'choices': [choice]})}\n\n"
         yield "data: [DONE]\n\n"
 
     def read(self, backbone: HuggingFaceBackbone) -> list[int | torch.Tensor]:
@@ -214,7 +217,6 @@ def test_a_plain_prompt_is_completed_word_for_word(lane: Any) -> None:
     assert answer.headers["x-pegbox-prompt"] == "p0@1"
     sent = found.standin.bodies[-1]
     assert sent == {**asked, "model": "their-model", "prompt": f"Review: {TEXT}\nMood:", "stream": False}
-    assert found.chat("p0").json()["error"]["came"] == "p0@1, asked at /v1/chat/completions"
     assert found.http.get("/v1/prompts/p0").json()["endpoint"] == "/v1/completions"
 
 
@@ -228,6 +230,27 @@ def test_openais_client_chats_through_it_and_streams(lane: Any) -> None:
         pieces = list(client.chat.completions.create(stream=True, **asked))
     assert [piece.choices[0].delta.content for piece in pieces] == [" go", "od"]
     assert {"max_tokens": 3, "stop": ["."], "stream": True}.items() <= found.standin.bodies[-1].items()
+
+
+def test_asked_at_the_other_address_the_answer_is_told_as_there(lane: Any) -> None:
+    found = lane("plain", "soft")
+    with openai.OpenAI(base_url=f"{found.url}/v1", api_key="none", max_retries=0) as client:
+        asked: Any = {"model": "p0", "messages": [{"role": "user", "content": TEXT}], "max_completion_tokens": 3}
+        assert client.chat.completions.create(**asked).choices[0].message.content == " good"
+        sent = found.standin.bodies[-1]
+        assert (sent["prompt"], sent["max_tokens"]) == (f"Review: {TEXT}\nMood:", 3)
+        assert "max_completion_tokens" not in sent
+        pieces = list(client.chat.completions.create(stream=True, **asked))
+        assert [piece.choices[0].delta.content for piece in pieces] == [" go", "od"]
+        assert pieces[0].object == "chat.completion.chunk"
+        plain = client.completions.create(model="p1", prompt=TEXT)
+        assert (plain.choices[0].text, plain.choices[0].finish_reason) == (" good", "stop")
+        assert [piece.choices[0].text for piece in client.completions.create(model="p1", prompt=TEXT, stream=True)] == [
+            " go",
+            "od",
+        ]
+        with pytest.raises(openai.BadRequestError, match="at the other address than the prompt's own"):
+            client.chat.completions.create(logprobs=True, **asked)
 
 
 def refusal(status: int, message: str, **headers: str) -> Callable[[], Response]:

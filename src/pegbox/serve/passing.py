@@ -1,13 +1,15 @@
 """The gateway's part of OpenAI's interface: a row goes into its prompt, the prompt to the upstream, the answer back as it is.
 
-A prompt in chat turns is asked as a chat, a plain one as a completion; ``endpoint`` under `/v1/prompts/{name}` says which. The
-header ``x-pegbox-prompt`` says which version answered.
+A prompt in chat turns goes on as a chat, a plain one as a completion; ``endpoint`` under `/v1/prompts/{name}` says which. There
+the answer is passed on as it is; asked at the other address it is told as that address tells answers. The header
+``x-pegbox-prompt`` says which version answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
@@ -15,7 +17,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pegbox.errors import DataError
-from pegbox.serve import asking
+from pegbox.serve import asking, reshaped
 from pegbox.serve.errors import GoneError
 from pegbox.serve.openai import Message, add_models, user_text
 
@@ -67,13 +69,13 @@ class Completion(Asked):
 
 @router.post("/v1/chat/completions")
 async def chat(asked: Chat, request: Request) -> Response:
-    """Answers the user's message with a prompt in chat turns."""
+    """Answers the user's message."""
     return await _passed_on(asked, user_text(asked.messages), request, "/chat/completions")
 
 
 @router.post("/v1/completions")
 async def complete(asked: Completion, request: Request) -> Response:
-    """Answers one text with a plain prompt."""
+    """Answers one text."""
     text = asked.prompt if isinstance(asked.prompt, str) else asked.prompt[0]
     return await _passed_on(asked, text, request, "/completions")
 
@@ -82,18 +84,17 @@ async def _passed_on(asked: Asked, text: str, request: Request, path: str) -> Re
     asking.let_in(request)
     gateway = request.app.state.house
     carried = asking.kept(request, asked.model)
-    if carried.way.path != path:
-        raise DataError(
-            f"{carried.name}, asked at /v1{path}", f"/v1{carried.way.path}", "ask there: its prompt is of that kind"
-        )
     row = asking.rows_of(request, [{**asked.fields, "text": text}], carried).fields[0]
-    body = {**asked.settings(), **carried.way.body(row)}
-    answer = await _unless_gone(request, gateway.line.ask(path, body))
+    own = carried.way.path
+    settings = asked.settings() if own == path else reshaped.settings(asked.settings(), own)
+    answer = await _unless_gone(request, gateway.line.ask(own, {**settings, **carried.way.body(row)}))
     headers = {"x-pegbox-prompt": str(carried.name)}
     kind = answer.headers.get("content-type", "application/json")
     if asked.stream:
-        return StreamingResponse(gateway.line.pieces(answer), media_type=kind, headers=headers)
-    return Response(await _unless_gone(request, gateway.line.whole(answer)), media_type=kind, headers=headers)
+        change = None if own == path else partial(reshaped.stream, path=path)
+        return StreamingResponse(gateway.line.pieces(answer, change), media_type=kind, headers=headers)
+    told = await _unless_gone(request, gateway.line.whole(answer))
+    return Response(told if own == path else reshaped.whole(told, path), media_type=kind, headers=headers)
 
 
 async def _unless_gone(request: Request, act: Coroutine[Any, Any, Result]) -> Result:

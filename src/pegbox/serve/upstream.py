@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ CONNECT_S = 5.0
 CONNECTIONS = 512
 OURS_TO_SOLVE = (401, 403, 404)
 """What an upstream says of our key and of its own address; clients cannot help it."""
+
+
+Change = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
 
 class UpstreamError(ServeError):
@@ -131,10 +134,15 @@ class Line:
         finally:
             await answer.aclose()
 
-    async def pieces(self, answer: httpx2.Response) -> AsyncIterator[bytes]:
-        """An answer's bytes as they come; one that breaks off ends with an error in three parts."""
+    async def pieces(self, answer: httpx2.Response, change: Change | None = None) -> AsyncIterator[bytes]:
+        """An answer's bytes as they come; one that breaks off ends with an error in three parts.
+
+        Settings:
+            change: what is made of them on their way.
+        """
         try:
-            async for piece in answer.aiter_raw():
+            pieces = answer.aiter_bytes()
+            async for piece in pieces if change is None else change(pieces):
                 yield piece
         except (httpx2.TimeoutException, TimeoutError):
             yield _event(LateError(self.upstream.seconds))
