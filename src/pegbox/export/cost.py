@@ -55,6 +55,8 @@ def cost_of_words(tuned: Tuned, rows: Rows) -> Cost:
     Raises: PromptError for a prompt that scores texts given labels: no interface answers so.
     """
     whole = tuned.predictor
+    if not isinstance(whole, PromptPredictor):
+        raise PromptError("a prompt for another task than classification", "one that sorts texts", "leave --data out")
     if whole.task.channel:
         raise PromptError("a prompt that scores texts given labels", "one that the model answers", "tune it without --channel")
     bare = replace(whole, prompt=whole.prompt.map(lambda one: () if isinstance(one, VectorSlot) else one))

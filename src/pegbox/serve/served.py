@@ -20,7 +20,6 @@ from pegbox.errors import ArtifactError, PromptError
 from pegbox.prompt import format
 from pegbox.prompt.names import Name
 from pegbox.task.classification import join_words
-from pegbox.task.predictor import PromptPredictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +88,6 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
         tuned = load(path, backbone)
     except RecursionError:
         raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
-    if not isinstance(tuned.predictor, PromptPredictor):
-        raise ArtifactError(f"{path} is for another task", "a prompt that sorts texts", "use it with `pegbox predict`")
     offsets = tuned.predictor.calibration.offsets
     if len(offsets) not in (0, len(tuned.labels)) or not all(map(math.isfinite, offsets)):
         raise ArtifactError(
