@@ -174,6 +174,17 @@ def test_what_is_kept_is_not_mistaken_for_that_of_another_deep_slot() -> None:
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral"])
+def test_what_is_written_after_it_is_what_the_text_itself_leads_to(family: str) -> None:
+    backbone = HuggingFaceBackbone(tiny_family(family))
+    prompt = parse(PROMPTS["words behind it"]).fill(d=kept(backbone).numpy())
+    plain = backbone.generate(parse(written(PROMPTS["words behind it"])), ROWS, max_tokens=8)
+    assert len(set(plain)) > 1
+    assert backbone.generate(prompt, ROWS, max_tokens=8) == plain
+    without = backbone.generate(parse(TAIL), ROWS, max_tokens=8)
+    assert without != plain
+
+
 def test_its_positions_count_but_cost_no_tokens() -> None:
     backbone = HuggingFaceBackbone(tiny())
     prompt = parse("[deep d 19]{text}[answer]").fill(d=kept(backbone).numpy())

@@ -12,9 +12,9 @@ import torch
 
 from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
-from pegbox.backbone.laid import LaidOut, Written
+from pegbox.backbone.laid import PORTION, LaidOut, Written
 from pegbox.backbone.layout import Ids, Speller, common_start, sizes
-from pegbox.backbone.live import Variants, variants
+from pegbox.backbone.live import Variants
 from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Live
@@ -56,7 +56,10 @@ class HuggingFaceBound(LaidOut):
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
-        now = variants(live or {}, self.prompt, self.numbers, len(asked), self._engine)
+        if self._made_from_rows and len(asked) > PORTION and not torch.is_grad_enabled():  # each row's vectors are its own
+            portions = [asked[at : at + PORTION] for at in range(0, len(asked), PORTION)]
+            return torch.cat([self.score(portion, live) for portion in portions], dim=1)
+        now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             return self._read(self._plan(asked, now), range(len(asked)), now)
         with torch.no_grad():
@@ -68,9 +71,13 @@ class HuggingFaceBound(LaidOut):
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.next_words`."""
         asked = self._checked(index)
-        now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
+        now = self.values(asked)
         states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
+
+    def before(self, rows: int) -> list[Head]:
+        """What each of so many rows looks back on before its first code: a filled deep slot, or nothing."""
+        return [self._frozen.given] * rows
 
     @property
     def given(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -46,6 +47,12 @@ class Core:
     def training(self) -> bool:
         """Whether a pass now leads a gradient to weights that are being trained; never so for a frozen model."""
         return torch.is_grad_enabled() and any(weights.requires_grad for weights in self.model.parameters())
+
+    @cached_property
+    def mean_embedding(self) -> torch.Tensor:
+        """The mean of all words' input embeddings. Shape: [H], float32."""
+        with torch.no_grad():
+            return self.embedding.float().mean(0)
 
     @property
     def kept(self) -> Kept:

@@ -56,6 +56,10 @@ class Engine(Core):
         self.spent.forward, self.spent.backward = before.forward, before.backward
         return found
 
+    def cache(self, heads: Sequence[Head]) -> DynamicCache:
+        """What these rows look back on, equally long, as Transformers holds it."""
+        return DynamicCache(_stack(heads, _length(heads[0])))
+
     def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of the new positions.
 
@@ -135,7 +139,7 @@ class Engine(Core):
     def _fans(self) -> bool:
         """Whether `fan` gives what each branch alone would: proved on a few tokens, as `packs` is."""
         config = self.model.config.get_text_config()
-        if config._attn_implementation != attention.NAME or not self._full_attention:
+        if config._attn_implementation != attention.NAME or not self.full_attention:
             return False
 
         def both_ways(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -146,7 +150,7 @@ class Engine(Core):
         return self._proved(both_ways)
 
     @property
-    def _full_attention(self) -> bool:
+    def full_attention(self) -> bool:
         """Whether no layer has a window. Windows are measured by place in the sequence, which branches share."""
         config = self.model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
@@ -156,7 +160,7 @@ class Engine(Core):
     def packs(self) -> bool:
         """Whether `branches` gives what each branch alone would: proved on a few tokens, as not every model heeds positions."""
         config = self.model.config.get_text_config()
-        if config._attn_implementation not in (attention.NAME, "sdpa") or not self._full_attention:
+        if config._attn_implementation not in (attention.NAME, "sdpa") or not self.full_attention:
             return False
 
         def both_ways(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

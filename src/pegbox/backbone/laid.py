@@ -10,13 +10,14 @@ from functools import cached_property
 import torch
 
 from pegbox.backbone.core import Core
+from pegbox.backbone.input_made import readings
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame, sizes, slot_ids
-from pegbox.backbone.live import Variants, codes
-from pegbox.backbone.seam import Answers, Choices, Targets
+from pegbox.backbone.live import Variants, codes, variants
+from pegbox.backbone.seam import Answers, Choices, Live, Targets
 from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
-from pegbox.prompt import DeepSlot, Prompt, VectorSlot
+from pegbox.prompt import DeepSlot, InputSlot, Prompt, VectorSlot
 
 PORTION = 128
 """Rows whose keys and values are held at a time when no gradient is asked for."""
@@ -111,6 +112,20 @@ class LaidOut:
             if was_cut:
                 cut.add(at)
         return cut
+
+    def values(self, asked: Sequence[int], live: Live | None = None) -> Variants:
+        """What stands in the slots for these rows: what is live, and what input slots make of each row."""
+        return variants(live or {}, self.prompt, self.numbers, len(asked), self._engine, self._read_rows(asked))
+
+    def _read_rows(self, asked: Sequence[int]) -> torch.Tensor | None:
+        if not self._made_from_rows:
+            return None
+        pieces = ([self._layouts[row][at] for at in self._own_pieces] for row in asked)
+        return readings([tuple(token for ids in own for token in ids) for own in pieces], self._engine)
+
+    @cached_property
+    def _made_from_rows(self) -> bool:
+        return any(isinstance(slot, InputSlot) for slot in self.prompt.slots.values())
 
     def contexts(self, index: Sequence[int]) -> list[Ids]:
         """Each row's codes up to the answer, all slots filled."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 
 from pegbox.backbone.core import Core
+from pegbox.backbone.input_made import made
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.seam import Live, Words
 from pegbox.backbone.storage import KeysValues
 from pegbox.errors import PromptError
-from pegbox.prompt import DeepSlot, HardSlot, Prompt, VectorSlot
+from pegbox.prompt import DeepSlot, HardSlot, InputSlot, Prompt, SoftSlot, VectorSlot
 
 _STRIDE = 1 << 32  # longer than any slot
 
@@ -103,8 +104,13 @@ def _place(c: int, k: int, b: int, starts: Mapping[int, tuple[int, torch.Size]])
     return start + ((k if variants > 1 else 0) * rows + (b if rows > 1 else 0)) * length + position
 
 
-def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Core) -> Variants:
+def variants(
+    live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Core, read: torch.Tensor | None = None
+) -> Variants:
     """Live values, checked.
+
+    Settings:
+        read: what is made of the rows for input slots, which are live wherever this is known. Shape: [B, H].
 
     Raises: PromptError for an unknown slot or token, shapes that do not fit, or different numbers of variants.
     """
@@ -128,17 +134,27 @@ def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, 
         raise PromptError(f"slots with {sorted(counts)} variants in one call", "one number K, or 1", "give each slot K values")
     count = counts.pop() if counts else 1
     words = {name: runs * count if len(runs) == 1 else runs for name, runs in words.items()}
-    filled = {
-        name: torch.tensor(slot.vectors)[None, None]
-        for name, slot in prompt.slots.items()
-        if isinstance(slot, VectorSlot) and slot.vectors is not None and name not in vectors
-    }
-    for name, value in filled.items():
-        _checked(value, prompt.slots[name], name, rows, engine)
-    deep = {name for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)}
-    given = {name: vectors.pop(name)[:, 0] for name in deep & vectors.keys()}
-    filled = {name: value for name, value in filled.items() if name not in deep}
-    return Variants(count, words, vectors, filled, numbers, engine, given)
+    filled = _filled(prompt, vectors, engine)
+    deep = {name: vectors.pop(name)[:, 0] for name in _named(prompt, DeepSlot) if name in vectors}
+    for name, slot in _named(prompt, InputSlot).items():
+        table = vectors.pop(name, filled.get(name))
+        if table is not None and read is not None:
+            vectors[name] = made(table[:, 0].to(read.device), read, slot.length)
+    soft = {name: filled[name] for name in _named(prompt, SoftSlot) if name in filled}
+    return Variants(count, words, vectors, soft, numbers, engine, deep)
+
+
+def _named(prompt: Prompt, kind: type[VectorSlot]) -> dict[str, VectorSlot]:
+    return {name: slot for name, slot in prompt.slots.items() if isinstance(slot, kind)}
+
+
+def _filled(prompt: Prompt, live: Container[str], engine: Core) -> dict[str, torch.Tensor]:
+    """What the filled slots hold that are not live, checked. Shape: [1, 1, ...] for each."""
+    found = {}
+    for name, slot in _named(prompt, VectorSlot).items():
+        if slot.vectors is not None and name not in live:
+            found[name] = _checked(torch.tensor(slot.vectors)[None], slot, name, 1, engine)
+    return found
 
 
 def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids, ...]:
@@ -155,13 +171,15 @@ def _runs(value: torch.Tensor | Words, name: str, vocabulary: int) -> tuple[Ids,
 
 
 def _checked(value: torch.Tensor, slot: HardSlot | VectorSlot, name: str, rows: int, engine: Core) -> torch.Tensor:
-    width, rows = (engine.kept.width, 1) if isinstance(slot, DeepSlot) else (engine.embedding.shape[1], rows)
+    width = engine.kept.width if isinstance(slot, DeepSlot) else engine.embedding.shape[1]
+    rows = 1 if isinstance(slot, DeepSlot | InputSlot) else rows
     full = value[:, None] if value.ndim == 3 else value
-    length = slot.length if isinstance(slot, VectorSlot) else full.shape[2] if full.ndim == 4 else -1
-    if full.ndim != 4 or full.shape[1] not in (1, rows) or tuple(full.shape[2:]) != (length, width):
+    fits = full.ndim == 4 and (not isinstance(slot, VectorSlot) or slot.holds(full.shape[2]))
+    if not fits or full.shape[1] not in (1, rows) or full.shape[3] != width:
+        length = slot.rows if isinstance(slot, VectorSlot) else "P"
         raise PromptError(
             f"vectors of shape {tuple(value.shape)} for slot {name!r}",
-            f"[K, {length if length > 0 else 'P'}, {width}] or [K or 1, {rows} or 1, {length if length > 0 else 'P'}, {width}]",
+            f"[K, {length}, {width}] or [K or 1, {rows} or 1, {length}, {width}]",
             "check the slot's length and the backbone's width",
         )
     return full

@@ -1,13 +1,26 @@
 """Prompts: segments, and the one-line notation."""
 
 from pegbox.prompt.notation import format, parse
-from pegbox.prompt.segments import Answer, DeepSlot, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn, VectorSlot
+from pegbox.prompt.segments import (
+    Answer,
+    DeepSlot,
+    Field,
+    HardSlot,
+    InputSlot,
+    Prompt,
+    Segment,
+    SoftSlot,
+    Text,
+    Turn,
+    VectorSlot,
+)
 
 __all__ = [
     "Answer",
     "DeepSlot",
     "Field",
     "HardSlot",
+    "InputSlot",
     "Prompt",
     "Segment",
     "SoftSlot",

@@ -4,7 +4,8 @@ r"""The one-line notation of prompts, and back.
     [system] [soft style 8] [user] {text} [assistant] Label: [answer pos="good|great" neg="bad"]
 
 ``{name}`` is a field; ``[hard name]`` and ``[hard name="words"]`` are an open and a filled hard slot; ``[soft name 16]`` is a
-soft slot of 16 vectors (vectors themselves are not written); ``[deep name 16]``, which only may stand first, in a chat before
+soft slot of 16 vectors (vectors themselves are not written); ``[input name 16]`` is one whose vectors are made from each row's
+own texts; ``[deep name 16]``, which only may stand first, in a chat before
 the first turn, is a slot of keys and values at every layer for 16 positions; ``[answer]`` is where the model answers, if need
 be with the words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]``
 begin a chat turn. White space around a turn's mark does not count. A literal ``[ ] { } \`` is written with a backslash before
@@ -16,9 +17,22 @@ from __future__ import annotations
 import re
 
 from pegbox.errors import PromptError
-from pegbox.prompt.segments import ROLES, Answer, DeepSlot, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn, VectorSlot
+from pegbox.prompt.segments import (
+    ROLES,
+    Answer,
+    DeepSlot,
+    Field,
+    HardSlot,
+    InputSlot,
+    Prompt,
+    Segment,
+    SoftSlot,
+    Text,
+    Turn,
+    VectorSlot,
+)
 
-_KINDS: dict[str, type[VectorSlot]] = {kind.kind: kind for kind in (SoftSlot, DeepSlot)}
+_KINDS: dict[str, type[VectorSlot]] = {kind.kind: kind for kind in (SoftSlot, DeepSlot, InputSlot)}
 _ESCAPES = {"n": "\n", "t": "\t", "s": " ", "r": "\r"}
 _NAME = r"[A-Za-z_][\w.-]*"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -88,7 +102,7 @@ def _segment(match: re.Match[str], notation: str) -> Segment | _Space:
         at = match.start()
         raise PromptError(
             f"{match['stray']!r} at position {at} of the prompt, before {notation[at + 1 : at + 25]!r}",
-            '{field}, [hard name], [hard name="words"], [soft name 16], [deep name 16], [answer] or a turn such as [user]',
+            '{field}, [hard name], [hard name="words"], [soft name 16] or its like, [answer], or a turn such as [user]',
             f"write \\{match['stray']} for the character itself",
         )
     if match["text"] is not None:

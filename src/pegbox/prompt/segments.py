@@ -82,14 +82,23 @@ class VectorSlot:
             return
         # always a copy: an optimiser's own array goes on changing, and a value must not
         vectors = np.array(self.vectors, dtype=np.float32, order="C")
-        if vectors.ndim != 2 or vectors.shape[0] != self.length:
+        if vectors.ndim != 2 or not self.holds(len(vectors)):
             raise PromptError(
                 f"vectors of shape {vectors.shape} for {self.kind} slot {self.name!r} of length {self.length}",
-                f"a shape of ({self.length}, width)",
-                "fill the slot with one vector for each of its positions",
+                f"a shape of ({self.rows}, width)",
+                "fill the slot with what a method learned for a slot of this kind and length",
             )
         vectors.flags.writeable = False
         object.__setattr__(self, "vectors", vectors)
+
+    def holds(self, rows: int) -> bool:
+        """Whether a slot of this kind and length may hold so many vectors."""
+        return rows == self.length
+
+    @property
+    def rows(self) -> str:
+        """How many vectors it holds, in words."""
+        return str(self.length)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, VectorSlot):
@@ -122,6 +131,27 @@ class DeepSlot(VectorSlot):
     """
 
     kind = "deep"
+
+
+class InputSlot(VectorSlot):
+    """A place for vectors that are made from each row's own texts by a small network, which is what the slot holds.
+
+    Position p of a row gets shared[p] + sum over r of tanh(looks[r] . reading) adds[r, p], where the reading is the normalised
+    mean of the row's own tokens' embeddings.
+
+    Shape: vectors [P + R + R P, H]: shared [P, H], then looks [R, H], then adds [R, P, H], for any R from 0 up.
+    """
+
+    kind = "input"
+
+    def holds(self, rows: int) -> bool:
+        """See `VectorSlot.holds`."""
+        return rows >= self.length and (rows - self.length) % (1 + self.length) == 0
+
+    @property
+    def rows(self) -> str:
+        """See `VectorSlot.rows`."""
+        return f"{self.length} + R * {1 + self.length}"
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,12 @@ def _deep() -> Any:
     return Deep()
 
 
+def _input() -> Any:
+    from pegbox.tune.input_made import InputMade
+
+    return InputMade()
+
+
 def _hybrid() -> Any:
     from pegbox.tune.search import Search
     from pegbox.tune.soft import Soft
@@ -170,6 +176,7 @@ METHODS: dict[str, Method] = {
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
         Method("lowrank", "soft", "learned vectors, few numbers each, through a fixed random projection", _lowrank),
         Method("deep", "soft", "keys and values in every layer, begun as those of the words before the text", _deep),
+        Method("input", "soft", "vectors that a small learned network makes for each text from its words", _input),
         Method(
             "hybrid", "hybrid", "words searched first, then those before the text turned into vectors and learned on", _hybrid
         ),

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.artifact import Tuned, load, vectors_of
+from pegbox.artifact import Tuned, load
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.mixed import Passage, Standing
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, PromptError
-from pegbox.prompt import format
+from pegbox.prompt import VectorSlot, format
 from pegbox.prompt.names import Name
 from pegbox.task.classification import join_words
 
@@ -73,7 +73,7 @@ class Served:
             "fields": list(self.fields),
             "labels": list(self.labels),
             "method": record.get("method"),
-            "vectors": sum(map(len, vectors_of(self.tuned.prompt).values())),
+            "vectors": sum(slot.length for slot in self.tuned.prompt.slots.values() if isinstance(slot, VectorSlot)),
             "calibration": self.tuned.predictor.calibration.method,
             "model": self.tuned.backbone.name,
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, Prompt, Text, VectorSlot
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, InputSlot, Prompt, Text, VectorSlot
 from pegbox.task.classification import Classification
 
 PASS = 2048
@@ -57,7 +57,8 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     first = next((at for at, segment in enumerate(segments) if isinstance(segment, VectorSlot)), len(segments))
     field = next((at for at, segment in enumerate(segments) if isinstance(segment, Field)), len(segments))
     behind = segments[first:]
-    common = behind[: field - first] if field > first else []
+    alike = not any(isinstance(segment, InputSlot) for segment in behind)
+    common = behind[: field - first] if field > first and alike else []
     fields = [segment.name for segment in behind if isinstance(segment, Field)]
     fixed = sum(_length(segment, backbone) for segment in behind[len(common) :])
     own = [fixed + sum(len(backbone.encode(row[name])) for name in fields) for row in rows.fields]

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from pegbox.backbone.seam import Backbone
 from pegbox.errors import PromptError, SettingsError
-from pegbox.prompt import Answer, DeepSlot, Field, Prompt, Segment, SoftSlot, Text, VectorSlot
+from pegbox.prompt import Answer, DeepSlot, Field, InputSlot, Prompt, Segment, SoftSlot, Text, VectorSlot
 
 Place = Literal["instead", "first", "after", "both"]
 LENGTH = 20
@@ -104,6 +104,19 @@ def deep_slot(
     turn = prompt.turns[0]
     gap = () if prompt.is_chat else (Text("\n"),)
     return Prompt((type(turn)(turn.role, (DeepSlot(name, length or LENGTH), *gap, *turn.segments)), *prompt.turns[1:]))
+
+
+def input_slots(prompt: Prompt, place: Place, length: int | None, backbone: Backbone, channel: bool = False) -> Prompt:
+    """As `soft_slots`, with input slots in their places, which share among the rows what the soft ones hold.
+
+    Raises: PromptError for an open slot of another kind.
+    """
+    _check_open(prompt, InputSlot)
+    if _has(prompt, InputSlot):
+        return prompt
+    return soft_slots(prompt, place, length, backbone, channel).map(
+        lambda slot: InputSlot(slot.name, slot.length, slot.vectors) if isinstance(slot, SoftSlot) else slot
+    )
 
 
 def _has(prompt: Prompt, kind: type[VectorSlot]) -> bool:
