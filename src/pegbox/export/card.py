@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pegbox.artifact import read_folder, read_prompt, vectors_of
+from pegbox.artifact import read_folder, read_prompt
 from pegbox.export.place import written_labels
 from pegbox.export.text import to_text
-from pegbox.prompt import format
+from pegbox.prompt import VectorSlot, format
 from pegbox.prompt.names import Name
 
 
@@ -21,7 +21,7 @@ def card(artifact: Path, name: Name, where: str) -> str:
     """
     prompt = read_prompt(artifact)
     manifest, content = read_folder(artifact)
-    vectors = sum(map(len, vectors_of(prompt).values()))
+    vectors = sum(slot.length for slot in prompt.slots.values() if isinstance(slot, VectorSlot))
     model = manifest["model"]
     words = to_text(artifact).words
     return f"""{_head(model["name"])}
