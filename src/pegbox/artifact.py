@@ -1,8 +1,9 @@
 """The artifact: a tuned prompt as a small folder that predicts.
 
     manifest.json        format, method, settings, seed, versions, digests of model and data, evaluations
-    prompt.json          the prompt in notation, the labels and their words, the calibration
-    vectors.safetensors  what soft and deep slots hold, float32 (only where there are such slots)
+    prompt.json          the prompt in notation; the task with its settings, and what was fitted besides: of a classification
+                          the labels and their words, and the calibration
+    vectors.safetensors  what soft slots and their like hold, float32 (only where there are such slots)
     seen.txt             short digests of the rows that were there in tuning, to notice them among test rows
     trail.jsonl          the record of the run
 
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
+from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
-from pegbox.errors import ArtifactError, PromptError
-from pegbox.prompt import DeepSlot, Prompt, VectorSlot, format, parse
-from pegbox.task.calibration import Calibration
+from pegbox.errors import ArtifactError, PromptError, SettingsError
+from pegbox.prompt import Prompt, format, parse
+from pegbox.slot_files import check_vectors, model_of, vectors_of, widths_of
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
+from pegbox.task.registry import entry
+from pegbox.task.task import Task
 
 FORMAT = 1
 NEEDED = ("manifest.json", "prompt.json", "vectors.safetensors")
@@ -45,54 +49,77 @@ class Tuned:
     """A tuned prompt over its model.
 
     Settings:
-        predictor: the filled prompt, the task, the backbone and the calibration.
+        predictor: the filled prompt, the task, the backbone and what was fitted besides: a `PromptPredictor` of a
+            classification, a `pegbox.task.task.Prompted` of any other task.
         record: where it came from: method, settings, seed, budget, versions, digests, dev scores.
         trail: the run's events.
         seen: marks of the rows that were there in tuning; see `row_marks`.
         evaluations: the openings of test rows so far, in order.
     """
 
-    predictor: PromptPredictor
+    predictor: Any
     record: Mapping[str, Any] = field(default_factory=dict)
     trail: tuple[Mapping[str, Any], ...] = ()
     seen: frozenset[str] = frozenset()
     evaluations: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"Tuned({format(self.prompt)!r}, labels {', '.join(self.labels)}, on {self.backbone.name})"
+        what = f"labels {', '.join(self.labels)}" if self.labels else f"task {self.task.name}"
+        return f"Tuned({format(self.prompt)!r}, {what}, on {self.backbone.name})"
+
+    @property
+    def task(self) -> Task:
+        found: Task = self.predictor.task
+        return found
+
+    @property
+    def classifier(self) -> PromptPredictor:
+        """The predictor of a classification. Raises SettingsError for a prompt of another task."""
+        if not isinstance(self.predictor, PromptPredictor):
+            raise SettingsError(f"a prompt for {self.task.name}", "a prompt for classification", "predict or evaluate with it")
+        return self.predictor
 
     @property
     def prompt(self) -> Prompt:
-        return self.predictor.prompt
+        found: Prompt = self.predictor.prompt
+        return found
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return self.predictor.task.labels
+        """The task's labels; none where it has none."""
+        return tuple(getattr(self.task, "labels", ()))
 
     @property
     def backbone(self) -> Backbone:
-        return self.predictor.backbone
+        found: Backbone = self.predictor.backbone
+        return found
 
     @property
     def further_fields(self) -> tuple[str, ...]:
         """The columns that the prompt reads besides the text."""
-        return tuple(name for name in self.prompt.field_names if name != "text")
+        return tuple(name for name in self.task.reads(self.prompt) if name != "text")
 
-    def predict(self, texts: Any) -> list[str]:
-        """The likeliest label for each text.
+    def predict(self, texts: Any) -> list[Any]:
+        """The likeliest label for each text, or whatever the task answers with.
 
         Settings:
             texts: strings, Rows, a DataFrame, a data set, or a file.
         """
-        return [self.labels[at] for at in self.predict_proba(texts).argmax(axis=1)]
+        if isinstance(self.task, Classification):
+            return [self.labels[at] for at in self.predict_proba(texts).argmax(axis=1)]
+        rows, _ = entry(self.task.name).rows(texts, None, None, False, fields=self.further_fields)
+        return list(self.predictor.answers(rows))
 
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
-        """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C]."""
-        return self.predictor.predict_proba(as_rows(texts, self.further_fields))
+        """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C].
+
+        Raises: SettingsError for a prompt of another task than classification.
+        """
+        return self.classifier.predict_proba(as_rows(texts, self.further_fields))
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts are cut to fit into the model's context."""
-        return self.predictor.cut_rows(rows)
+        return tuple(self.predictor.cut_rows(rows))
 
     def save(self, folder: str | Path) -> Path:
         """Writes the artifact, whole or not at all.
@@ -122,7 +149,7 @@ class Tuned:
         write_json(folder / "prompt.json", self._content())
         manifest = {
             "format": FORMAT,
-            "model": _model(self.backbone, prompt),
+            "model": model_of(self.backbone, prompt),
             "digest": _digest(prompt, self._content()),
             "evaluations": self.evaluations,
             **self.record,
@@ -133,15 +160,10 @@ class Tuned:
         (folder / "trail.jsonl").write_text(lines, encoding="utf-8")
 
     def _content(self) -> dict[str, Any]:
-        task, calibration = self.predictor.task, self.predictor.calibration
-        return {
-            "notation": format(self.prompt),
-            "labels": list(task.labels),
-            "words": {label: list(words) for label, words in task.words.items()},
-            "channel": task.channel,
-            "task_calibration": task.calibration,
-            "calibration": {"method": calibration.method, "offsets": list(calibration.offsets)},
-        }
+        state = self.predictor.state()
+        if isinstance(self.task, Classification):  # as it was when there were no other tasks
+            return {"notation": format(self.prompt), **self.task.to_json(), **state}
+        return {"notation": format(self.prompt), "task": self.task.name, "settings": self.task.to_json(), "state": state}
 
 
 def free_place(folder: str | Path) -> Path:
@@ -155,15 +177,6 @@ def free_place(folder: str | Path) -> Path:
             f"{folder} is there already and is no artifact", "a new folder, or an artifact to replace", "choose another name"
         )
     return target
-
-
-def vectors_of(prompt: Prompt) -> dict[str, NDArray[np.float32]]:
-    """What the prompt's filled soft and deep slots hold. Shape: [P, H] or [P, W] for each slot."""
-    return {
-        name: np.asarray(slot.vectors)
-        for name, slot in prompt.slots.items()
-        if isinstance(slot, VectorSlot) and slot.vectors is not None
-    }
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -210,9 +223,9 @@ def read_prompt(folder: str | Path) -> Prompt:
     manifest, content = read_folder(path)
     try:
         prompt = parse(content["notation"])
-        if slots := [name for name, slot in prompt.slots.items() if isinstance(slot, VectorSlot)]:
+        if widths := widths_of(prompt, manifest["model"]):
             vectors = load_file(path / "vectors.safetensors")
-            _check_vectors(path, vectors, {name: _width(prompt, name, manifest["model"]) for name in slots})
+            check_vectors(path, vectors, widths)
             prompt = prompt.fill(**vectors)
         known = manifest["digest"]
     except (OSError, SafetensorError, PromptError, KeyError, TypeError, ValueError) as error:
@@ -222,38 +235,22 @@ def read_prompt(folder: str | Path) -> Prompt:
     return prompt
 
 
-def _model(backbone: Backbone, prompt: Prompt) -> dict[str, Any]:
-    """What the manifest says of the model."""
-    said = {"name": backbone.name, "digest": backbone.digest, "width": backbone.width, "dtype": backbone.dtype}
-    deep = any(isinstance(slot, DeepSlot) for slot in prompt.slots.values())
-    return said | ({"deep_width": backbone.deep_width} if deep else {})
-
-
-def _width(prompt: Prompt, slot: str, model: Mapping[str, Any]) -> int:
-    return int(model["deep_width" if isinstance(prompt.slots[slot], DeepSlot) else "width"])
-
-
-def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], widths: Mapping[str, int]) -> None:
-    if set(vectors) != set(widths):
-        raise ArtifactError(
-            f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(widths)}", "copy or tune it again"
-        )
-    for name, found in vectors.items():
-        if found.ndim != 2 or found.shape[1] != widths[name]:
-            raise ArtifactError(
-                f"{path} has vectors of shape {found.shape} for {name!r}",
-                f"vectors of width {widths[name]}",
-                "copy or tune it again",
-            )
-        if not np.isfinite(found).all():
-            raise ArtifactError(f"{path} has vectors for {name!r} that are not finite", "numbers", "copy or tune it again")
+def read_task(folder: str | Path) -> Task:
+    """An artifact's task with its settings, without the model. Raises ArtifactError where it is unknown or damaged."""
+    path = Path(folder)
+    content = read_folder(path)[1]
+    try:
+        return entry(content.get("task", Classification.name)).task.from_json(content.get("settings", content))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = error.came if isinstance(error, SettingsError) else f"{type(error).__name__}: {error}"
+        raise _damaged(path, why) from error
 
 
 def _damaged(path: Path, why: str) -> ArtifactError:
     return ArtifactError(f"{path} is damaged: {why}", "a folder as `pegbox tune` wrote it", "copy or tune it again")
 
 
-def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, device: str = "auto") -> Tuned:
+def load(folder: str | Path, model: str | LoadedBackbone | None = None, device: str = "auto") -> Tuned:
     """An artifact, with its model.
 
     Settings:
@@ -266,10 +263,9 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
     path = Path(folder).expanduser()
     prompt = read_prompt(path)
     manifest, content = read_folder(path)
+    task = read_task(path)
     try:
-        words = {label: tuple(some) for label, some in content["words"].items()}
-        task = Classification(tuple(content["labels"]), words, content["task_calibration"], bool(content["channel"]))
-        calibration = Calibration(content["calibration"]["method"], tuple(content["calibration"]["offsets"]))
+        state = content["state"] if "task" in content else content
         record = {key: value for key, value in manifest.items() if key not in _OWN}
         wanted = manifest["model"]
         name, digest, dtype = wanted["name"], wanted["digest"], wanted["dtype"]
@@ -277,15 +273,18 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
         evaluations = list(manifest["evaluations"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    backbone = model if isinstance(model, HuggingFaceBackbone) else _backbone(model or name, dtype, device)
+    backbone = _backbone(model or name, dtype, device) if model is None or isinstance(model, str) else model
     if backbone.digest != digest:
         raise ArtifactError(
             f"{folder} was tuned on {name} ({digest[:12]}), not on {backbone.name} ({backbone.digest[:12]})",
             "the very model that it was tuned on",
             f"load it with model={name!r}, or tune a prompt for this model",
         )
-    seen = frozenset(_lines(path / "seen.txt"))
-    return Tuned(PromptPredictor(prompt, task, backbone, calibration), record, trail, seen, evaluations)
+    try:
+        predictor = task.restored(prompt, backbone, state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    return Tuned(predictor, record, trail, frozenset(_lines(path / "seen.txt")), evaluations)
 
 
 def _lines(path: Path) -> list[str]:
@@ -293,10 +292,11 @@ def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line] if path.exists() else []
 
 
-def _backbone(model: str, dtype: str, device: str) -> HuggingFaceBackbone:
+def _backbone(model: str, dtype: str, device: str) -> LoadedBackbone:
+    from pegbox.backbone.opening import backbone_of
     from pegbox.backbone.weights import load as load_weights
 
-    return HuggingFaceBackbone(load_weights(model, dtype, device))
+    return backbone_of(load_weights(model, dtype, device))
 
 
 def add_evaluation(folder: str | Path, evaluation: Mapping[str, Any]) -> int:
@@ -317,18 +317,14 @@ def opened(evaluations: list[Mapping[str, Any]], evaluation: Mapping[str, Any]) 
     return count
 
 
-def row_marks(rows: Rows, fields: Sequence[str]) -> list[str]:
-    """A short digest of each row's texts, to notice rows that were seen in tuning without keeping their words.
-
-    Settings:
-        fields: those that the prompt reads: others may be there in tuning and not later.
-    """
-    names = sorted(set(fields))
-    plain = (json.dumps({name: row[name] for name in names if name in row}, ensure_ascii=False) for row in rows)
-    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] for text in plain]
+def seen_marks(task: Task, prompt: Prompt, rows: Rows) -> list[str]:
+    """The `row_marks` of what this prompt reads of the rows; of tasks besides classification, of the rows' text as shown."""
+    if isinstance(task, Classification):
+        return row_marks(rows, prompt.field_names)
+    return row_marks(Rows.from_texts(task.inputs(prompt, rows)), ("text",))
 
 
 def seen_rows(tuned: Tuned, rows: Rows) -> list[int]:
     """The numbers of those of these rows that were there when the prompt was tuned."""
-    marks = row_marks(rows, tuned.prompt.field_names)
+    marks = seen_marks(tuned.task, tuned.prompt, rows)
     return [number for number, mark in zip(rows.numbers, marks, strict=True) if mark in tuned.seen]

@@ -12,9 +12,11 @@ from pegbox.backbone import bound as bound_module
 from pegbox.backbone.deep import Kept, joined
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.mixed import score_together
+from pegbox.backbone.opening import backbone_of
 from pegbox.backbone.seam import Answers, Choices, Targets
 from pegbox.backbone.storage import KeysValues
 from pegbox.backbone.tiny import FAMILIES, tiny, tiny_family
+from pegbox.backbone.tiny_two_way import tiny_two_way
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
 from pegbox.prompt import parse
@@ -220,6 +222,20 @@ def test_numbers_that_do_not_fit_are_refused(shape: Sequence[int], tiny_backbone
         bound.score([0, 1], {"d": torch.zeros(*shape)})
     with pytest.raises(PromptError, match="slot 'd' is open"):
         bound.score([0])
+
+
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_models_that_keep_no_positions_refuse_it(family: str) -> None:
+    backbone = backbone_of(tiny_two_way(family))
+    prompt = parse("[deep d 2]{text}[answer]")
+    for ask in (
+        lambda: backbone.bind(prompt.fill(d=np.zeros((2, 256), np.float32)), ROWS, Choices(WORDS)).score([0]),
+        lambda: backbone.bind(prompt, ROWS, Choices(WORDS)).score([0], {"d": torch.zeros(1, 2, 256)}),
+        lambda: backbone.keys_values([1]),
+        lambda: backbone.deep_width,
+    ):
+        with pytest.raises(BackboneError, match=r"a deep slot for .*\n  expected: a causal model"):
+            ask()
 
 
 def test_a_filled_slot_of_another_models_width_is_refused(tiny_backbone: HuggingFaceBackbone) -> None:

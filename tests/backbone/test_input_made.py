@@ -8,9 +8,12 @@ import torch
 
 from pegbox.backbone import bound as bound_module
 from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.mixed import score_together
+from pegbox.backbone.opening import backbone_of
 from pegbox.backbone.seam import Choices
 from pegbox.backbone.tiny import FAMILIES, tiny, tiny_family
+from pegbox.backbone.tiny_two_way import ENCODER_DECODER, MASKED, tiny_two_way
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
 from pegbox.prompt import parse
@@ -34,7 +37,7 @@ def table(seed: int = 1, variants: int = 1) -> torch.Tensor:
     return made
 
 
-def by_hand(backbone: HuggingFaceBackbone, rows: np.ndarray, text: str) -> np.ndarray:
+def by_hand(backbone: LoadedBackbone, rows: np.ndarray, text: str) -> np.ndarray:
     """The formula of `InputSlot`, number by number. tiny's tokens are the text's bytes."""
     words = backbone.vocabulary()[0].double().numpy()
     held = rows.astype(np.float64)
@@ -72,6 +75,20 @@ def test_each_row_scores_as_with_the_vectors_that_the_formula_gives_it(family: s
     }
     worst = {name: float((found - expected).abs().max()) for name, found in ways.items()}
     assert max(worst.values()) < 1e-4, worst
+
+
+@pytest.mark.parametrize("family", [*MASKED, *ENCODER_DECODER])
+@pytest.mark.parametrize("prompt", [PROMPTS["first"], PROMPTS["after"]], ids=["first", "after"])
+def test_it_is_the_same_on_models_that_read_both_ways(family: str, prompt: str) -> None:
+    backbone = backbone_of(tiny_two_way(family))
+    own = np.stack([by_hand(backbone, table()[0].numpy(), " " + text) for text in TEXTS]).astype(np.float32)
+    bound = backbone.bind(parse(prompt.replace("input", "soft")), ROWS, CHOICES)
+    expected = torch.cat([bound.score([row], {"s": torch.from_numpy(own[row])[None]}) for row in range(len(TEXTS))], dim=1)
+    filled = backbone.bind(parse(prompt).fill(s=table()[0].numpy()), ROWS, CHOICES)
+    torch.testing.assert_close(filled.score(range(len(TEXTS))), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(filled.score([3]), expected[:, 3:4], atol=1e-4, rtol=0)
+    live = backbone.bind(parse(prompt), ROWS, CHOICES).score([4, 0], {"s": table()})
+    torch.testing.assert_close(live, expected[:, [4, 0]], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)

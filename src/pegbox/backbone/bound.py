@@ -37,21 +37,10 @@ class HuggingFaceBound(LaidOut):
         self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._fronts: dict[int, Front] = {}
         self._commons: dict[tuple[object, ...], int] = {}
-        self.cut_rows = self._cut(self._read_answers(answers, self._space, speller))
+        self.cut_rows = self._cut(engine.context, self._read_answers(answers, self._space, speller))
         lengths = [sum(sizes(layout, self._slot_lengths)) for layout in self._layouts]
         # rows whose passes are not held for the way back
         self._long = {at for at, length in enumerate(lengths) if length >= CHECKPOINTED}
-
-    def _cut(self, reach: int) -> tuple[int, ...]:
-        """Cuts what is too long for the model's context; returns which rows lost something.
-
-        A target may take half of what the prompt's own words leave: a share that does not depend on the fields, so that a text
-        is cut alike after every label's word.
-        """
-        context = self._engine.context
-        cut = self._cut_targets(max(1, (context - self._fixed()) // 2))
-        reaches = [reach] * len(self._layouts) if self.targets is None else [len(ids) - 1 for ids in self.targets]
-        return tuple(sorted(cut | self._cut_fields([context - reach for reach in reaches])))
 
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
@@ -81,7 +70,7 @@ class HuggingFaceBound(LaidOut):
 
     @property
     def given(self) -> int:
-        """Positions of a filled deep slot, which have no codes."""
+        """See `LaidOut.given`."""
         return sum(run.length for run in self._frozen.given)
 
     def _plan(self, asked: list[int], now: Variants) -> Plan:

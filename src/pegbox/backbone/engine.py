@@ -82,7 +82,7 @@ class Engine(Core):
         keys = torch.stack([layer.keys[:, :, past:] for layer in cache.layers])
         values = torch.stack([layer.values[:, :, past:] for layer in cache.layers])
         return hidden, tuple(
-            KeysValues(_own_copy(keys[:, row, :, : lengths[row]]), _own_copy(values[:, row, :, : lengths[row]])) for row in kept
+            KeysValues(own_copy(keys[:, row, :, : lengths[row]]), own_copy(values[:, row, :, : lengths[row]])) for row in kept
         )
 
     def branches(self, heads: Sequence[Head], embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
@@ -248,7 +248,7 @@ def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
             layer.training = False
 
 
-def _own_copy(part: torch.Tensor) -> torch.Tensor:
+def own_copy(part: torch.Tensor) -> torch.Tensor:
     """A copy without the rest of the batch behind it: what is kept is no larger than it says."""
     return part.clone(memory_format=torch.contiguous_format)
 

@@ -39,6 +39,7 @@ class LaidOut:
         end_token: the token that follows the answer.
         trie: of the choices, where the answer is read token by token.
         targets: each row's target as token ids.
+        after: what follows the answer and is read before it is given.
         cut_rows: see `pegbox.backbone.seam.Bound`.
     """
 
@@ -59,6 +60,7 @@ class LaidOut:
         self.trie: AnswerTrie | None = None
         self._over_vocabulary = False
         self.targets: list[Ids] | None = None
+        self.after: Ids = ()
         self.cut_rows: tuple[int, ...] = ()
 
     def _read_answers(self, answers: Answers | Written, space: str, speller: Speller) -> int:
@@ -94,6 +96,20 @@ class LaidOut:
             for name, slot in self.prompt.slots.items()
         }
 
+    def _cut(self, context: int, reach: int) -> tuple[int, ...]:
+        """Cuts what is too long for the model's context; returns which rows lost something.
+
+        A target may take half of what the prompt's own words leave: a share that does not depend on the fields, so that a text
+        is cut alike after every label's word.
+
+        Settings:
+            context: positions for the prompt and for the answer beyond its first token.
+            reach: what `_read_answers` said.
+        """
+        cut = self._cut_targets(max(1, (context - self._fixed()) // 2))
+        reaches = [reach] * len(self._layouts) if self.targets is None else [len(ids) - 1 for ids in self.targets]
+        return tuple(sorted(cut | self._cut_fields([context - reach for reach in reaches])))
+
     def _fixed(self) -> int:
         """Positions of the prompt without any field."""
         return sum(sizes([p for at, p in enumerate(self._layouts[0]) if at not in self._own_pieces], self._slot_lengths))
@@ -112,6 +128,11 @@ class LaidOut:
             if was_cut:
                 cut.add(at)
         return cut
+
+    @property
+    def given(self) -> int:
+        """Positions of a filled deep slot, which have no codes."""
+        return 0
 
     def values(self, asked: Sequence[int], live: Live | None = None) -> Variants:
         """What stands in the slots for these rows: what is live, and what input slots make of each row."""

@@ -86,13 +86,15 @@ class Variants:
         ids = torch.tensor(list(tokens) or [0], device=self.engine.device)
         table, starts = [self.engine.model.get_input_embeddings()(ids).to(dtype)], {}
         size = len(ids)
+        rows = {b: at for at, b in enumerate(dict.fromkeys(row))}
         for name, vectors in {**self.filled, **self.vectors}.items():
-            starts[self.numbers[name]] = (size, vectors.shape)
-            table.append(vectors.to(self.engine.device, dtype).reshape(-1, vectors.shape[-1]))
+            own = vectors[:, list(rows)] if vectors.shape[1] > 1 else vectors
+            starts[self.numbers[name]] = (size, own.shape)
+            table.append(own.to(self.engine.device, dtype).reshape(-1, own.shape[-1]))
             size += len(table[-1])
         index = []
         for run, k, b in zip(codes, variant, row, strict=True):
-            places = [tokens[c] if c >= 0 else _place(c, k, b, starts) for c in run]
+            places = [tokens[c] if c >= 0 else _place(c, k, rows[b], starts) for c in run]
             index.append(places + [0] * (width - len(places)))
         at = torch.tensor(index, device=self.engine.device)
         return torch.cat(table)[at]

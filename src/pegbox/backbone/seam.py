@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pegbox.backbone.loaded import Kind
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 
@@ -119,6 +120,7 @@ class Backbone(Protocol):
         deep_width: W, the numbers that a deep slot holds for each position.
         context: how many positions the model can read.
         spent: tokens that went through it so far.
+        kind: "causal", "masked" or "encoder-decoder": what it reads before it answers, and where the answer is read.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Backbone(Protocol):
     width: int
     context: int
     spent: Spent
+    kind: Kind
 
     @property
     def deep_width(self) -> int: ...
@@ -156,7 +159,8 @@ class Backbone(Protocol):
         """
 
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
-        """How many positions each row takes up to the answer, all slots filled."""
+        """How many positions each row takes up to the answer, all slots filled; where the model reads all of a prompt before it
+        answers, all but the answer's own."""
 
     def encode(self, text: str) -> tuple[int, ...]:
         """The text's token ids. Marks such as ``<|im_end|>`` in it are plain characters."""
@@ -171,6 +175,7 @@ class Backbone(Protocol):
         """What a deep slot holds that scores as a text with these tokens does where it stands first.
 
         Shape: [P, W], float32. P is one more than there are tokens where the model begins its texts with a token of its own.
+        Raises: BackboneError for a model that is not causal.
         """
 
     def vocabulary(self) -> tuple[torch.Tensor, NDArray[np.bool_]]:

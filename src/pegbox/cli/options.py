@@ -10,6 +10,14 @@ import typer
 from pegbox.errors import SettingsError
 from pegbox.recipe.methods import METHODS
 
+TASK = "What is asked of a text: classify, tag, generate, chat or multilabel."
+Task = Annotated[str, typer.Option("--task", help=TASK)]
+TaskSettings = Annotated[
+    list[str] | None, typer.Option("--task-set", help="A setting of the task, as its page names them: 'name=value'. Repeat.")
+]
+Group = Annotated[
+    str | None, typer.Option(help="A column, such as language: every score is told for each of its values as well.")
+]
 DATA = "A CSV, TSV, JSONL or Parquet file, or sample:NAME (see `pegbox samples`)."
 Text = Annotated[str | None, typer.Option(help="The text column. Guessed, and said aloud, where there is no doubt.")]
 Label = Annotated[str | None, typer.Option(help="The label column. Guessed, and said aloud, where there is no doubt.")]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pegbox.errors import DataError, SealedError
+
+BLANK = "(blank)"
+"""The group of rows that name none."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,22 @@ class Rows:
         labels: for each row its label, or None for unlabelled rows.
         numbers: for each row its number in the source (the first data row is 1), for messages and reports.
         source: where the rows came from, for messages.
+        gold: for each row its right answer, where that is no single label: tags, references, turns; JSON's own types.
+        groups: for each row the group that it is reported in, where scores are wanted by group.
     """
 
     fields: tuple[Mapping[str, str], ...]
     labels: tuple[str, ...] | None = None
     numbers: tuple[int, ...] = ()
     source: str = "rows"
+    gold: tuple[Any, ...] | None = None
+    groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.numbers:
             object.__setattr__(self, "numbers", tuple(range(1, len(self.fields) + 1)))
-        for name, column in (("labels", self.labels), ("numbers", self.numbers)):
+        for name in ("labels", "numbers", "gold", "groups"):
+            column = getattr(self, name)
             if column is not None and len(column) != len(self.fields):
                 raise DataError(
                     f"{len(column)} {name} for {len(self.fields)} rows of {self.source}",
@@ -54,13 +63,11 @@ class Rows:
     def take(self, index: Sequence[int]) -> Rows:
         """The rows at these positions, in this order."""
         picked = [int(i) for i in index]
-        labels = None if self.labels is None else tuple(self.labels[i] for i in picked)
-        return replace(
-            self,
-            fields=tuple(self.fields[i] for i in picked),
-            labels=labels,
-            numbers=tuple(self.numbers[i] for i in picked),
-        )
+        columns = {name: getattr(self, name) for name in ("fields", "labels", "numbers", "gold", "groups")}
+        some: dict[str, Any] = {
+            name: None if column is None else tuple(column[i] for i in picked) for name, column in columns.items()
+        }
+        return replace(self, **some)
 
     def column(self, name: str = "text") -> list[str]:
         """One field of every row. Raises DataError where a row lacks it."""
@@ -73,6 +80,20 @@ class Rows:
                 )
         return [row[name] for row in self.fields]
 
+    def grouped(self, name: str, kept: Collection[str] = ()) -> Rows:
+        """The rows with one field as their groups, and no longer as a field; blank ones are the group `BLANK`.
+
+        Settings:
+            kept: fields that stay fields, as those that a prompt reads.
+
+        Raises: DataError where a row lacks the field.
+        """
+        groups = tuple(value.strip() or BLANK for value in self.column(name))
+        if name in kept:
+            return replace(self, groups=groups)
+        fields = tuple({key: value for key, value in row.items() if key != name} for row in self.fields)
+        return replace(self, fields=fields, groups=groups)
+
     def answers(self) -> tuple[str, ...]:
         """The labels. Raises DataError for unlabelled rows."""
         if self.labels is None:
@@ -84,8 +105,10 @@ class Rows:
         return tuple(sorted(set(self.answers())))
 
     def digest(self) -> str:
-        """SHA-256 of fields and labels, in hex: equal for equal content in equal order."""
-        content = [[dict(sorted(row.items())) for row in self.fields], self.labels]
+        """SHA-256 of fields, labels and right answers, in hex: equal for equal content in equal order."""
+        content: list[Any] = [[dict(sorted(row.items())) for row in self.fields], self.labels]
+        if self.gold is not None:
+            content.append(self.gold)
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -125,6 +148,20 @@ class Sealed:
         """SHA-256 of the rows; does not count as an opening."""
         return self._rows.digest()
 
+    def grouped(self, name: str, kept: Collection[str] = ()) -> Sealed:
+        """The same rows under the same seal, in groups; see `Rows.grouped`. Nobody sees them, so this is no opening."""
+        return Sealed(self._rows.grouped(name, kept), self.openings, self.told)
+
+    @property
+    def in_groups(self) -> bool:
+        """Whether scores can be told by group."""
+        return self._rows.groups is not None
+
+    def grouped_by(self, groups: Mapping[int, str]) -> Sealed:
+        """The same rows under the same seal, in groups given by the rows' numbers. No opening, likewise."""
+        names = tuple(groups.get(number, "").strip() or BLANK for number in self._rows.numbers)
+        return Sealed(replace(self._rows, groups=names), self.openings, self.told)
+
     def __repr__(self) -> str:
         return f"Sealed({len(self._rows)} rows, opened {len(self.openings)} times)"
 
@@ -144,3 +181,8 @@ class Data:
     test: Sealed | None = None
     dev: Rows | None = None
     notes: tuple[str, ...] = ()
+
+    def grouped(self, name: str, kept: Collection[str] = ()) -> Data:
+        """The same with one field as the rows' groups; see `Rows.grouped`."""
+        test, dev = (None if rows is None else rows.grouped(name, kept) for rows in (self.test, self.dev))
+        return replace(self, train=self.train.grouped(name, kept), test=test, dev=dev)

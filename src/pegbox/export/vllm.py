@@ -12,10 +12,11 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from pegbox.artifact import read_folder, read_prompt, vectors_of, write_json
+from pegbox.artifact import read_folder, read_prompt, write_json
 from pegbox.export.parts import Part, Vectors, chat_of
 from pegbox.export.place import new_folder
 from pegbox.prompt import Field
+from pegbox.slot_files import vectors_of
 
 
 def to_vllm(artifact: str | Path, folder: str | Path, content_format: str = "string") -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pegbox.artifact import read_folder, read_prompt, vectors_of
+from pegbox.artifact import read_folder, read_prompt
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.layout import Slot, Speller, fill_frame, frame, slot_ids
 from pegbox.data.rows import Rows
@@ -30,6 +30,7 @@ from pegbox.export.parts import (
 from pegbox.export.text import to_text
 from pegbox.prompt import Prompt, format
 from pegbox.prompt.names import Name
+from pegbox.slot_files import vectors_of
 
 ANSWERED_ONCE = ("classify", "generate", "chat")
 """Tasks whose answer a model writes in one go."""

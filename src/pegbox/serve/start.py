@@ -112,10 +112,11 @@ def _housed(serving: Serving, limits: Limits, keys: Keys) -> Any:
 
 
 def _backbone(serving: Serving) -> HuggingFaceBackbone:
-    from pegbox.backbone.huggingface import HuggingFaceBackbone
+    from pegbox.backbone.opening import backbone_of, causal
     from pegbox.backbone.weights import load
 
-    return HuggingFaceBackbone(load(serving.model, serving.dtype, serving.device), serving.cache_bytes)
+    opened = backbone_of(load(serving.model, serving.dtype, serving.device), serving.cache_bytes)
+    return causal(opened, "serving", "serve a causal model, or use `pegbox predict` with this one")
 
 
 def _gated(serving: Serving, limits: Limits, keys: Keys) -> Any:
