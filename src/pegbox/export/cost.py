@@ -52,11 +52,10 @@ class Cost:
 def cost_of_words(tuned: Tuned, rows: Rows) -> Cost:
     """Scores a prompt with and without what words alone cannot say.
 
-    Raises: PromptError for a prompt that scores texts given labels: no interface answers so.
+    Raises: PromptError for a prompt that scores texts given labels: no interface answers so; SettingsError for one of
+        another task than classification.
     """
-    whole = tuned.predictor
-    if not isinstance(whole, PromptPredictor):
-        raise PromptError("a prompt for another task than classification", "one that sorts texts", "leave --data out")
+    whole = tuned.classifier
     if whole.task.channel:
         raise PromptError("a prompt that scores texts given labels", "one that the model answers", "tune it without --channel")
     bare = replace(whole, prompt=whole.prompt.map(lambda one: () if isinstance(one, VectorSlot) else one))
