@@ -315,7 +315,7 @@ def test_every_kind_of_method_runs(family: str, folders: dict[str, Path], moods:
         budget="40ktokens",
         dtype="float32",
         device="cpu",
-        settings={"soft": {"schedule.batch": 8}, "hybrid": {"soft.schedule.batch": 8}},
+        settings={"soft": {"schedule.batch": 8}, "hybrid": {"second.schedule.batch": 8}},
     )
     accuracy = {line["method"]: line["accuracy"] for line in report.table()}
     assert set(accuracy) == set(METHODS)
