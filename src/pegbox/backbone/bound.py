@@ -19,6 +19,7 @@ from pegbox.backbone.live import Variants, codes, variants
 from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Choices, Live, Targets
+from pegbox.backbone.trees import fold, groves, tree_batches
 from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
@@ -122,10 +123,9 @@ class HuggingFaceBound:
             return self._read(self._plan(asked, now), range(len(asked)), now)
         with torch.no_grad():
             plan = self._plan(asked, now)
-            order = sorted(range(len(asked)), key=lambda at: (len(plan.front.own[asked[at]]), asked[at]))
-            portions = [order[at : at + PORTION] for at in range(0, len(order), PORTION)]
+            portions = self._portions(plan)
             found = torch.cat([self._read(plan, portion, now) for portion in portions], dim=1)
-            return found[:, torch.tensor(order, device=found.device).argsort()]
+            return found[:, torch.tensor(sum(portions, []), device=found.device).argsort()]
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
@@ -138,6 +138,22 @@ class HuggingFaceBound:
     def contexts(self, index: Sequence[int]) -> list[Ids]:
         """Each row's codes up to the answer, all slots filled."""
         return [self._flat(self._layouts[row]) for row in index]
+
+    def _portions(self, plan: Plan) -> list[list[int]]:
+        """The rows asked about, by their places there: those of near length together, and those that share all but their last
+        field, such as the words of a sentence."""
+        kin: dict[object, list[int]] = {}
+        for at, row in enumerate(plan.asked):
+            fields = [self._layouts[row][piece] for piece in self._own_pieces[:-1]]
+            kin.setdefault(tuple(fields) or row, []).append(at)
+        longest = [max(len(plan.front.own[plan.asked[at]]) for at in some) for some in kin.values()]
+        groups = sorted(zip(longest, kin.values(), strict=True), key=lambda pair: (pair[0], plan.asked[pair[1][0]]))
+        found: list[list[int]] = [[]]
+        for some in (some[at : at + PORTION] for _, some in groups for at in range(0, len(some), PORTION)):
+            if found[-1] and len(found[-1]) + len(some) > PORTION:
+                found.append([])
+            found[-1].extend(some)
+        return found
 
     def _checked(self, index: Iterable[int]) -> list[int]:
         asked = [operator.index(at) for at in index]
@@ -225,7 +241,10 @@ class HuggingFaceBound:
         trunks, skip = (((),) if self.trie is None else self.trie.trunks()), len(commons[0])
         own = sum(len(self.targets[row]) - 1 for row in plan.asked) if self.targets else len(plan.asked) * sum(map(len, trunks))
         size = skip + own + len(trunks) * sum(width - skip for width in widths.pop())
-        return commons if size <= PACKED and self._engine.packs else []
+        if size > PACKED or not self._engine.packs:
+            return []
+        tails = [Row((), self._tail(plan, row, now, 0)[skip:], 0, 0, at) for at, row in enumerate(plan.asked)]
+        return [] if groves(tails) else commons  # rows that share more than what all share are folded instead
 
     def _rows(self, plan: Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[Row]:
         """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
@@ -279,6 +298,8 @@ class HuggingFaceBound:
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
         if commons:
             return self._branches(rows, now, commons)
+        if not now.per_row and (together := groves(rows)) and self._engine.packs:
+            return self._folded(rows, together, now)
         if torch.is_grad_enabled():
             return self._pass(rows, now)
         found: dict[int, torch.Tensor] = {}
@@ -302,6 +323,23 @@ class HuggingFaceBound:
             hidden = self._engine.hidden([row.head for row in some], embeds, lengths)
         found = dict(zip(order, hidden, strict=True))
         return [found[at][row.read - 1 : len(row.codes)] for at, row in enumerate(rows)]
+
+    def _folded(self, rows: Sequence[Row], together: Sequence[Sequence[int]], now: Variants) -> list[torch.Tensor]:
+        """The same, with the rows that begin alike folded into trees."""
+        trees = [fold([rows[at].codes for at in some]) for some in together]
+        found: dict[int, torch.Tensor] = {}
+        for batch in tree_batches(trees, None if torch.is_grad_enabled() else TOKENS):
+            some, firsts = [trees[at] for at in batch], [rows[together[at][0]] for at in batch]
+            width = max(len(tree.codes) for tree in some)
+            places = torch.tensor([[*tree.depths(), *[0] * (width - len(tree.codes))] for tree in some])
+            seen = torch.stack([tree.seen(width) for tree in some])
+            embeds = now.embeds([tree.codes for tree in some], [row.variant for row in firsts], [0] * len(some))
+            count = sum(len(tree.codes) for tree in some)
+            hidden = self._engine.trees([row.head for row in firsts], embeds, places, seen, count)
+            for number, at in enumerate(batch):
+                for row, path in zip(together[at], trees[at].paths, strict=True):
+                    found[row] = hidden[number, list(path[rows[row].read - 1 :])]
+        return [found[at] for at in range(len(rows))]
 
     def _branches(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids]) -> list[torch.Tensor]:
         """The same, with all rows of a variant as branches of one sequence."""

@@ -89,6 +89,19 @@ class Engine:
             KeysValues(_own_copy(keys[:, row, :, : lengths[row]]), _own_copy(values[:, row, :, : lengths[row]])) for row in kept
         )
 
+    def states(self, codes: Sequence[Sequence[int]], layers: Sequence[float]) -> torch.Tensor:
+        """Hidden states of some depths, given as shares of the model's layers, at every position of runs of token ids.
+
+        Shape: [N, T, layers, H], float32, padded on the right.
+        """
+        width = max(map(len, codes))
+        ids = torch.tensor([[*run, *[0] * (width - len(run))] for run in codes], device=self.device)
+        lengths = torch.tensor([len(run) for run in codes], device=self.device)
+        real = torch.arange(width, device=self.device)[None] < lengths[:, None]
+        out = self.body(input_ids=ids, attention_mask=real.long(), use_cache=False, output_hidden_states=True)
+        self.spent.forward += int(lengths.sum())
+        return torch.stack([out.hidden_states[round(depth * (len(out.hidden_states) - 1))].float() for depth in layers], dim=2)
+
     def branches(self, head: Head, embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of K sequences: a stem, then branches that look back on it but not on each other.
 
@@ -109,6 +122,26 @@ class Engine:
         cache = DynamicCache(_stack([head] * count, past)) if past else None
         positions = (past + places).expand(count, -1)
         return self._through([head], embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
+
+    def trees(
+        self, heads: Sequence[Head], embeds: torch.Tensor, places: torch.Tensor, seen: torch.Tensor, count: int
+    ) -> torch.Tensor:
+        """Last hidden states of sequences in which each position looks back on some of those before it. See `packs`.
+
+        Settings:
+            places: how far from its sequence's beginning each position stands.
+            seen: which of the sequence's positions each one sees.
+            count: positions that are real.
+
+        Shape: heads N; embeds [N, T, H]; places [N, T]; seen [N, T, T]; result [N, T, H], in the model's dtype.
+        """
+        past = [_length(head) for head in heads]
+        before = max(past)
+        starts = torch.tensor(past, device=self.device)[:, None]
+        kept = torch.arange(before, device=self.device)[None] >= before - starts
+        mask = torch.cat([kept[:, None].expand(-1, embeds.shape[1], -1), seen.to(self.device)], dim=2)[:, None]
+        cache = DynamicCache(_stack(heads, before)) if before else None
+        return self._through(heads, embeds, mask, starts + places.to(self.device), cache, before, count)[0]
 
     def fan(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int) -> torch.Tensor:
         """Last hidden states of several branches to each head, which is held once for all of them. See `fans`.

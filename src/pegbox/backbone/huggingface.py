@@ -24,6 +24,7 @@ from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Spent
 from pegbox.backbone.storage import Storage
+from pegbox.backbone.word_features import word_features
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
@@ -129,15 +130,16 @@ class HuggingFaceBackbone:
             found[batch] = self._read_layers([codes[at] for at in batch], layers)
         return found
 
+    def word_features(
+        self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]], layers: Sequence[float] = (1.0,)
+    ) -> NDArray[np.float32]:
+        """See `pegbox.backbone.word_features.word_features`."""
+        return word_features(self._engine, self._speller, texts, words, layers)
+
     def _read_layers(self, codes: Sequence[tuple[int, ...]], layers: Sequence[float]) -> NDArray[np.float32]:
         lengths = torch.tensor([len(run) for run in codes], device=self._engine.device)
-        width = int(lengths.max())
-        ids = torch.tensor([[*run, *[0] * (width - len(run))] for run in codes], device=self._engine.device)
-        real = torch.arange(width, device=self._engine.device)[None] < lengths[:, None]
-        out = self._engine.body(input_ids=ids, attention_mask=real.long(), use_cache=False, output_hidden_states=True)
-        self.spent.forward += int(lengths.sum())
-        states = [out.hidden_states[round(depth * (len(out.hidden_states) - 1))].float() for depth in layers]
-        stacked = torch.stack(states, dim=1)  # [B, layers, T, H]
+        stacked = self._engine.states(codes, layers).transpose(1, 2)  # [B, layers, T, H]
+        real = torch.arange(stacked.shape[2], device=self._engine.device)[None] < lengths[:, None]
         mean = (stacked * real[:, None, :, None]).sum(2) / lengths[:, None, None]
         last = stacked[torch.arange(len(codes)), :, lengths - 1]
         return torch.stack([mean, last], dim=2).cpu().numpy()

@@ -51,7 +51,6 @@ HINTS: Mapping[str, str] = {
     "long": "raise the limit with field_limit=N (--field-limit N), N characters",
     "tag": "name the columns of the word and the tag with text=1, label=4 (--text 1 --label 4)",
     "scheme": "name the column of the tags with label=4 (--label 4)",
-    "order": "say the tags' scheme with scheme='iob1' (--scheme iob1)",
     "cut": "give the words yourself, as lists of words and tags",
 }
 

@@ -18,6 +18,9 @@ Span = tuple[int, int]
 WORDS, TAGS = "words", "tags"
 """The keys of a sentence's right answer in `Rows.gold`: its words' spans, and their tags in BIO, or None."""
 
+OF_A_WORD = ("word", "bare", "before", "after")
+"""The fields that differ among the words of a sentence."""
+
 _NAMED_BY = 3
 """The most words by which a word is asked about."""
 _JOINERS = "\u200c\u200d"
