@@ -67,7 +67,9 @@ def test_batches_hold_trees_of_near_size() -> None:
 @pytest.mark.parametrize("words", [("none", "person"), ("none", "person", "place one", "place two")])
 def test_words_of_a_sentence_score_as_each_alone(tiny_backbone, notation, words) -> None:  # type: ignore[no-untyped-def]
     prompt, rows, choices = parse(notation), rows_of_words(), Choices(words)
-    live = {"s": torch.randn(2, 3, tiny_backbone.width, generator=torch.Generator().manual_seed(0))} if "soft" in notation else {}
+    live = (
+        {"s": torch.randn(2, 3, tiny_backbone.width, generator=torch.Generator().manual_seed(0))} if "soft" in notation else {}
+    )
     together = tiny_backbone.bind(prompt, rows, choices).score(range(len(rows)), live)
     alone = [tiny_backbone.bind(prompt, rows.take([at]), choices).score([0], live) for at in range(len(rows))]
     torch.testing.assert_close(together, torch.cat(alone, dim=1), atol=2e-4, rtol=0)
@@ -78,9 +80,13 @@ def test_words_of_a_sentence_score_as_each_alone(tiny_backbone, notation, words)
 def test_a_step_over_a_sentence_has_the_gradient_of_its_words_alone(tiny_backbone, notation) -> None:  # type: ignore[no-untyped-def]
     prompt, rows, choices = parse(notation), rows_of_words(), Choices(("none", "person"))
     vectors = torch.randn(2, 3, tiny_backbone.width, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    (together,) = torch.autograd.grad(tiny_backbone.bind(prompt, rows, choices).score(range(8), {"s": vectors})[..., 0].sum(), vectors)
+    (together,) = torch.autograd.grad(
+        tiny_backbone.bind(prompt, rows, choices).score(range(8), {"s": vectors})[..., 0].sum(), vectors
+    )
     alone = sum(
-        torch.autograd.grad(tiny_backbone.bind(prompt, rows.take([at]), choices).score([0], {"s": vectors})[..., 0].sum(), vectors)[0]
+        torch.autograd.grad(
+            tiny_backbone.bind(prompt, rows.take([at]), choices).score([0], {"s": vectors})[..., 0].sum(), vectors
+        )[0]
         for at in range(8)
     )
     torch.testing.assert_close(together, alone, atol=2e-4, rtol=1e-3)

@@ -16,10 +16,10 @@ from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, sizes, slot_ids
 from pegbox.backbone.live import Variants, codes, variants
-from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
+from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan, portions
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Choices, Live, Targets
-from pegbox.backbone.trees import fold, groves, tree_batches
+from pegbox.backbone.trees import groves, read_folded
 from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
@@ -123,9 +123,9 @@ class HuggingFaceBound:
             return self._read(self._plan(asked, now), range(len(asked)), now)
         with torch.no_grad():
             plan = self._plan(asked, now)
-            portions = self._portions(plan)
-            found = torch.cat([self._read(plan, portion, now) for portion in portions], dim=1)
-            return found[:, torch.tensor(sum(portions, []), device=found.device).argsort()]
+            parts = portions(asked, [len(plan.front.own[row]) for row in asked], list(map(self._kin, asked)), PORTION)
+            found = torch.cat([self._read(plan, part, now) for part in parts], dim=1)
+            return found[:, torch.tensor([at for part in parts for at in part], device=found.device).argsort()]
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
@@ -139,21 +139,9 @@ class HuggingFaceBound:
         """Each row's codes up to the answer, all slots filled."""
         return [self._flat(self._layouts[row]) for row in index]
 
-    def _portions(self, plan: Plan) -> list[list[int]]:
-        """The rows asked about, by their places there: those of near length together, and those that share all but their last
-        field, such as the words of a sentence."""
-        kin: dict[object, list[int]] = {}
-        for at, row in enumerate(plan.asked):
-            fields = [self._layouts[row][piece] for piece in self._own_pieces[:-1]]
-            kin.setdefault(tuple(fields) or row, []).append(at)
-        longest = [max(len(plan.front.own[plan.asked[at]]) for at in some) for some in kin.values()]
-        groups = sorted(zip(longest, kin.values(), strict=True), key=lambda pair: (pair[0], plan.asked[pair[1][0]]))
-        found: list[list[int]] = [[]]
-        for some in (some[at : at + PORTION] for _, some in groups for at in range(0, len(some), PORTION)):
-            if found[-1] and len(found[-1]) + len(some) > PORTION:
-                found.append([])
-            found[-1].extend(some)
-        return found
+    def _kin(self, row: int) -> object:
+        """What rows share that are best read together, such as the words of a sentence: all fields but the last one."""
+        return tuple(self._layouts[row][piece] for piece in self._own_pieces[:-1]) or row
 
     def _checked(self, index: Iterable[int]) -> list[int]:
         asked = [operator.index(at) for at in index]
@@ -299,7 +287,9 @@ class HuggingFaceBound:
         if commons:
             return self._branches(rows, now, commons)
         if not now.per_row and (together := groves(rows)) and self._engine.packs:
-            return self._folded(rows, together, now)
+            return read_folded(
+                rows, together, lambda codes, variant: now.embeds(codes, variant, [0] * len(codes)), self._engine
+            )
         if torch.is_grad_enabled():
             return self._pass(rows, now)
         found: dict[int, torch.Tensor] = {}
@@ -323,23 +313,6 @@ class HuggingFaceBound:
             hidden = self._engine.hidden([row.head for row in some], embeds, lengths)
         found = dict(zip(order, hidden, strict=True))
         return [found[at][row.read - 1 : len(row.codes)] for at, row in enumerate(rows)]
-
-    def _folded(self, rows: Sequence[Row], together: Sequence[Sequence[int]], now: Variants) -> list[torch.Tensor]:
-        """The same, with the rows that begin alike folded into trees."""
-        trees = [fold([rows[at].codes for at in some]) for some in together]
-        found: dict[int, torch.Tensor] = {}
-        for batch in tree_batches(trees, None if torch.is_grad_enabled() else TOKENS):
-            some, firsts = [trees[at] for at in batch], [rows[together[at][0]] for at in batch]
-            width = max(len(tree.codes) for tree in some)
-            places = torch.tensor([[*tree.depths(), *[0] * (width - len(tree.codes))] for tree in some])
-            seen = torch.stack([tree.seen(width) for tree in some])
-            embeds = now.embeds([tree.codes for tree in some], [row.variant for row in firsts], [0] * len(some))
-            count = sum(len(tree.codes) for tree in some)
-            hidden = self._engine.trees([row.head for row in firsts], embeds, places, seen, count)
-            for number, at in enumerate(batch):
-                for row, path in zip(together[at], trees[at].paths, strict=True):
-                    found[row] = hidden[number, list(path[rows[row].read - 1 :])]
-        return [found[at] for at in range(len(rows))]
 
     def _branches(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids]) -> list[torch.Tensor]:
         """The same, with all rows of a variant as branches of one sequence."""

@@ -7,12 +7,13 @@ as there are of them; so each row reads what it would read alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from pegbox.backbone.engine import Head
+from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.passes import SLACK, TOKENS, Row
 
@@ -45,11 +46,11 @@ class Tree:
 
     def seen(self, width: int) -> torch.Tensor:
         """Which positions each one looks back on, itself included; padding sees itself. Shape: [width, width]."""
-        found = torch.eye(width, dtype=torch.bool)
+        found = np.eye(width, dtype=np.bool_)
         for at, parent in enumerate(self.parents):
             if parent >= 0:
                 found[at] |= found[parent]
-        return found
+        return torch.from_numpy(found)
 
 
 def fold(runs: Sequence[Ids]) -> Tree:
@@ -73,7 +74,7 @@ def fold(runs: Sequence[Ids]) -> Tree:
 
 
 def groves(rows: Sequence[Row]) -> list[list[int]]:
-    """The rows by the tree that they are folded into; nothing where folding saves too little, or joins no two of the rows asked.
+    """The rows by the tree that they are folded into; nothing where that saves too little, or joins no two of the rows asked.
 
     Rows go together that look back on the same, belong to one variant, and share half of the shorter one's codes.
     """
@@ -121,3 +122,32 @@ def tree_batches(trees: Sequence[Tree], tokens: int | None = TOKENS) -> list[lis
             real = width
         found[-1].append(at)
     return found
+
+
+def read_folded(
+    rows: Sequence[Row],
+    together: Sequence[Sequence[int]],
+    embeds: Callable[[Sequence[Ids], Sequence[int]], torch.Tensor],
+    engine: Engine,
+) -> list[torch.Tensor]:
+    """Last hidden states of every row, from where its answer begins: with a gradient in passes as long as need be.
+
+    Settings:
+        together: as `groves` gives them.
+        embeds: embeddings of runs of codes, each of a variant, padded on the right.
+
+    Shape: for each row [T, H].
+    """
+    trees = [fold([rows[at].codes for at in some]) for some in together]
+    found: dict[int, torch.Tensor] = {}
+    for batch in tree_batches(trees, None if torch.is_grad_enabled() else TOKENS):
+        some, firsts = [trees[at] for at in batch], [rows[together[at][0]] for at in batch]
+        width = max(len(tree.codes) for tree in some)
+        places = torch.tensor([[*tree.depths(), *[0] * (width - len(tree.codes))] for tree in some])
+        seen = torch.stack([tree.seen(width) for tree in some])
+        new = embeds([tree.codes for tree in some], [row.variant for row in firsts])
+        hidden = engine.trees([row.head for row in firsts], new, places, seen, sum(len(tree.codes) for tree in some))
+        for number, at in enumerate(batch):
+            for row, path in zip(together[at], trees[at].paths, strict=True):
+                found[row] = hidden[number, list(path[rows[row].read - 1 :])]
+    return [found[at] for at in range(len(rows))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def word_features(
     parts: list[list[Ids]] = []
     for text, some in zip(texts, words, strict=True):
         ends = [0, *(end for _, end in some)]
-        pieces = speller.plain([text[before:end] for before, end in zip(ends, ends[1:], strict=False)])
+        pieces = speller.plain([text[before:end] for before, end in pairwise(ends)])
         parts.extend(_fitting(pieces, engine.context - len(start)))
     runs = [start + tuple(token for piece in part for token in piece) for part in parts]
     found: list[NDArray[np.float32]] = [np.zeros((0, 0, 0), np.float32)] * len(parts)

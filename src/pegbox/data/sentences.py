@@ -290,7 +290,9 @@ def _problem(made: Made, fault: Fault, scheme: Scheme) -> Problem:
 def _rows(kept: Sequence[Made], tags: Mapping[int, list[str] | None], name: str, fields: Sequence[str]) -> Rows:
     numbers = tuple(one.record.number for one in kept)
     if missing := next((field for field in fields if any(field not in one.record.values for one in kept)), None):
-        raise DataError(f"{name} has no column {missing!r} in every row", "the columns that the prompt reads", "correct the name")
+        raise DataError(
+            f"{name} has no column {missing!r} in every row", "the columns that the prompt reads", "correct the name"
+        )
     more = [{field: str(one.record.values[field]) for field in fields} for one in kept]
     gold = tuple({WORDS: [list(word) for word in one.words], TAGS: tags[one.record.number]} for one in kept)
     labels = None if any(one[TAGS] is None for one in gold) else rarest([one[TAGS] for one in gold])

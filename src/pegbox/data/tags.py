@@ -1,8 +1,8 @@
 """Schemes of tags: read in any of the usual ones, kept in BIO.
 
-    BIO    B- begins every entity, I- goes on with it
-    IOB1   I- begins an entity too; B- only where another entity of the same type stands right before it
-    BIOES  E- ends an entity of several words, S- is one of a single word (BILOU's L- and U- are the same)
+BIO    B- begins every entity, I- goes on with it
+IOB1   I- begins an entity too; B- only where another entity of the same type stands right before it
+BIOES  E- ends an entity of several words, S- is one of a single word (BILOU's L- and U- are the same)
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Fault:
 def check_scheme(scheme: str) -> None:
     """Raises SettingsError unless it is a scheme."""
     if scheme not in get_args(Scheme):
-        raise SettingsError(f"scheme={scheme!r}", f"one of {', '.join(get_args(Scheme))}", "say auto, or the scheme of your tags")
+        raise SettingsError(
+            f"scheme={scheme!r}", f"one of {', '.join(get_args(Scheme))}", "say auto, or the scheme of your tags"
+        )
 
 
 def mark_of(tag: str) -> tuple[str, str]:

@@ -54,7 +54,9 @@ def is_valid(tags: Sequence[str]) -> bool:
     return True
 
 
-def entity_sums(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]], kind: str | None = None) -> NDArray[np.float64]:
+def entity_sums(
+    predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]], kind: str | None = None
+) -> NDArray[np.float64]:
     """For each sentence how many entities were right, predicted and there.
 
     Settings:

@@ -142,9 +142,7 @@ def _hybrid_after() -> Any:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(
-            "majority", "reference", "the commonest label, always", _majority, spends=False, predictor=True, tasks=OF_TEXTS
-        ),
+        Method("majority", "reference", "the commonest label, always", _majority, spends=False, predictor=True, tasks=OF_TEXTS),
         Method(
             "tfidf",
             "reference",
@@ -192,6 +190,7 @@ METHODS: dict[str, Method] = {
     )
 }
 
+
 def _word_majority() -> Any:
     from pegbox.reference.word_majority import WordMajority
 
@@ -216,7 +215,14 @@ OWN: dict[str, dict[str, Method]] = {
         for method in (
             Method("majority", "reference", "the type that a word mostly has", _word_majority, False, True, ("tag",), True),
             Method(
-                "probe", "reference", "logistic regression on the words' frozen features", _word_probe, False, True, ("tag",), True
+                "probe",
+                "reference",
+                "logistic regression on the words' frozen features",
+                _word_probe,
+                False,
+                True,
+                ("tag",),
+                True,
             ),
             Method("crf", "reference", "a conditional random field over words' letters", _crf, False, True, ("tag",), True),
         )

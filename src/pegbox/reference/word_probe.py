@@ -34,8 +34,8 @@ class WordProbe:
         layers: depths to read, as shares of the model's layers, tried in turn.
         strengths: how weak the penalty is (C of the logistic regression), tried in turn.
 
-    Source: Alain and Bengio 2016 (arXiv 1610.01644), linear probes at several depths; Tenney et al. 2019 (arXiv 1905.06316) probe
-        spans for entities, and we the mean of each word's tokens.
+    Source: Alain and Bengio 2016 (arXiv 1610.01644), linear probes at several depths; Tenney et al. 2019 (arXiv 1905.06316)
+        probe spans for entities, and we the mean of each word's tokens.
     """
 
     layers: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)

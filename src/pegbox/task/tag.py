@@ -23,7 +23,9 @@ def make(train: Rows, asked: Asked) -> tuple[Tagging, Prompt]:
     prompt = asked.prompt or default_prompt(task)
     if "word" not in prompt.field_names:
         raise PromptError(
-            f"a prompt that asks about no word: {format(prompt)}", "the fields {text} and {word}", "say with {word} where it stands"
+            f"a prompt that asks about no word: {format(prompt)}",
+            "the fields {text} and {word}",
+            "say with {word} where it stands",
         )
     return task, prompt
 

@@ -16,7 +16,7 @@ from pegbox.data.tagged import types_of
 from pegbox.data.words import TAGS, WordRows, spans_in, thinned, word_rows
 from pegbox.errors import DataError
 from pegbox.metrics.entities import OTHER, entities, entity_sums, invalid_sums
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import Prompt
 from pegbox.task.calibration import METHODS, Calibration, Method, fit_calibration
 from pegbox.task.classification import Classification
 from pegbox.task.decoding import Grammar
@@ -112,7 +112,7 @@ class Tagging(Task):
     def gold_texts(self, rows: Rows) -> list[str]:
         return [shown(one) for one in tagged(rows, gold_tags(rows))]
 
-    def inputs(self, prompt: Prompt, rows: Rows) -> list[str]:
+    def inputs(self, prompt: Prompt, rows: Rows) -> list[str]:  # noqa: ARG002  # a sentence is read whole
         return rows.column("text")
 
     def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> TagPredictor:
@@ -128,7 +128,7 @@ class Tagging(Task):
         """The types' shares among all words, with one more word of each. Shape: [C]."""
         return self.of_words.prior(word_rows(train))
 
-    def around(self, fitted: Any, backbone: Backbone, train: Rows) -> Answering:
+    def around(self, fitted: Any, backbone: Backbone, train: Rows) -> Answering:  # noqa: ARG002
         """See `pegbox.task.task.Task.around`: a reference that gives words' types, with the grammar of the training rows."""
         return WordTagger(fitted, self, Grammar.counted(self.types, gold_tags(train)))
 
