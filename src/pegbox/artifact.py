@@ -31,6 +31,7 @@ from pegbox.data.texts import as_rows
 from pegbox.errors import ArtifactError, PromptError, SettingsError
 from pegbox.prompt import Prompt, SoftSlot, format, parse
 from pegbox.task.classification import Classification
+from pegbox.task.predictor import PromptPredictor
 from pegbox.task.registry import entry
 from pegbox.task.task import Task
 
@@ -70,6 +71,13 @@ class Tuned:
         return found
 
     @property
+    def classifier(self) -> PromptPredictor:
+        """The predictor of a classification. Raises SettingsError for a prompt of another task."""
+        if not isinstance(self.predictor, PromptPredictor):
+            raise SettingsError(f"a prompt for {self.task.name}", "a prompt for classification", "predict or evaluate with it")
+        return self.predictor
+
+    @property
     def prompt(self) -> Prompt:
         found: Prompt = self.predictor.prompt
         return found
@@ -105,12 +113,7 @@ class Tuned:
 
         Raises: SettingsError for a prompt of another task than classification.
         """
-        if not isinstance(self.task, Classification):
-            raise SettingsError(
-                f"probabilities of a prompt for {self.task.name}", "a prompt for classification", "ask it to predict"
-            )
-        found: NDArray[np.float32] = self.predictor.predict_proba(as_rows(texts, self.further_fields))
-        return found
+        return self.classifier.predict_proba(as_rows(texts, self.further_fields))
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts are cut to fit into the model's context."""

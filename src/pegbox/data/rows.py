@@ -61,7 +61,9 @@ class Rows:
         """The rows at these positions, in this order."""
         picked = [int(i) for i in index]
         columns = {name: getattr(self, name) for name in ("fields", "labels", "numbers", "gold", "groups")}
-        some = {name: None if column is None else tuple(column[i] for i in picked) for name, column in columns.items()}
+        some: dict[str, Any] = {
+            name: None if column is None else tuple(column[i] for i in picked) for name, column in columns.items()
+        }
         return replace(self, **some)
 
     def column(self, name: str = "text") -> list[str]:
