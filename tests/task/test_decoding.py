@@ -52,6 +52,21 @@ def test_the_path_is_the_best_of_all_valid_ones(scale: float) -> None:
         assert grammar.best(scores) == [TAGS[at] for at in best]
 
 
+def test_scale_and_the_weight_of_o_are_those_that_find_most() -> None:
+    grammar = Grammar.counted(TYPES, SEEN)
+    gold = [["B-PER", "O"], ["O", "O"], ["O", "B-LOC"]]
+    right = [
+        np.log([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]]),
+        np.log([[0.8, 0.1, 0.1]] * 2),
+        np.log([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]),
+    ]
+    assert grammar.fitted(right, gold) == grammar  # nothing to gain
+    shy = [scores + np.array([2.5, 0.0, 0.0]) for scores in right]
+    fitted = grammar.fitted(shy, gold)
+    assert fitted.other < 0
+    assert [fitted.best(scores) for scores in shy] == gold
+
+
 def test_no_sequence_is_ever_invalid() -> None:
     grammar = Grammar.counted(TYPES, SEEN)
     rng = np.random.default_rng(2)

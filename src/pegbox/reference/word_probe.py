@@ -17,7 +17,7 @@ from pegbox.prompt import Prompt
 from pegbox.reference.linear import Linear, fit_linear
 from pegbox.reference.probe import Scale
 from pegbox.task.decoding import Grammar
-from pegbox.task.tagging import Tagged, Tagging, decoded, gold_tags
+from pegbox.task.tagging import Tagged, Tagging, by_sentence, decoded, gold_tags
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.trail import Trail
 
@@ -28,7 +28,7 @@ _AT_ONCE = 64
 class WordProbe:
     """Shows how much of the task the words' features hold, read from left to right without any prompt.
 
-    Decoded to valid tags as the prompts' answers are. Depth and penalty are chosen by the entity F1 on dev.
+    Decoded to valid tags as the prompts' answers are. Depth, penalty and the grammar's weights are chosen by entity F1 on dev.
 
     Settings:
         layers: depths to read, as shares of the model's layers, tried in turn.
@@ -59,7 +59,7 @@ class WordProbe:
         """
         if not isinstance(backbone, HuggingFaceBackbone):
             raise BackboneError(f"words' features of a {type(backbone).__name__}", "a Transformers model", "leave probe out")
-        dev_features = features_of(backbone, dev, self.layers)
+        judged, dev_features = word_rows(dev), features_of(backbone, dev, self.layers)
         train = train.take([int(at) for at in rng.permutation(len(train))])
         features, read = self._within(Meter(budget, backbone, trail), backbone, train)
         if read < len(train):
@@ -71,7 +71,9 @@ class WordProbe:
             seen = features[:, at]
             scale = Scale(seen.mean(axis=0), seen.std(axis=0) + 1e-6)
             linear = fit_linear(scale(seen), gold, len(task.types), strength)
-            made = WordProbeTagger(backbone, layer, scale, linear, grammar)
+            seen_dev = np.log(linear.probabilities(scale(dev_features[:, at])))
+            fitted = grammar.fitted(by_sentence(seen_dev, judged), gold_tags(dev))
+            made = WordProbeTagger(backbone, layer, scale, linear, fitted)
             score = task.dev_score(_Read(made.tagged(dev, dev_features[:, at])), dev)
             kept = best is None or score > best[0]
             settings = f"depth {layer:g}, strength {strength:g}"

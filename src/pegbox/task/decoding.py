@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.metrics.entities import OTHER
+from pegbox.metrics.entities import OTHER, entity_sums
+from pegbox.metrics.measures import f1
+
+SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
+OTHERS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0)
+"""What `Grammar.fitted` tries."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,7 @@ class Grammar:
         first: log-probabilities of the tags at the beginning of a sentence.
         after: log-probabilities of the tags after each tag, in rows; -inf where a tag cannot follow.
         scale: how much the words count beside what usually follows what.
+        other: what is added to the log-probability of O, before that.
 
     Shape: first [S]; after [S, S], with S tags: O, and B- and I- of every other type.
     """
@@ -29,6 +36,7 @@ class Grammar:
     first: tuple[float, ...]
     after: tuple[tuple[float, ...], ...]
     scale: float = 1.0
+    other: float = 0.0
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -63,13 +71,27 @@ class Grammar:
             steps = np.log(counts / counts.sum(axis=1, keepdims=True)) - shares
         return cls(tuple(types), tuple(map(float, steps[0])), tuple(tuple(map(float, row)) for row in steps[1:]))
 
+    def fitted(self, scores: Sequence[NDArray[np.floating]], gold: Sequence[Sequence[str]]) -> Grammar:
+        """The grammar with the scale, and the weight of O, that find the entities of these sentences best, by F1.
+
+        Between equals those nearest to 1 and 0 are taken, as calibrated words ask for.
+
+        Settings:
+            scores: for each sentence log-probabilities of its words' types. Shape: [words, types].
+        """
+        pairs = sorted(itertools.product(SCALES, OTHERS), key=lambda pair: abs(np.log(pair[0])) + abs(pair[1]))
+        ways = [replace(self, scale=scale, other=other) for scale, other in pairs]
+        found = [float(f1(entity_sums([way.best(some) for some in scores], gold).sum(0))) for way in ways]
+        return ways[int(np.argmax(found))]
+
     def best(self, scores: NDArray[np.floating]) -> list[str]:
         """The likeliest valid tags of a sentence (Viterbi).
 
         Settings:
             scores: log-probabilities of each word's types. Shape: [words, types].
         """
-        words = self.scale * np.asarray(scores, dtype=np.float64)[:, kinds_of(self.types)]
+        kinds = np.asarray(scores, dtype=np.float64) + self.other * np.array([kind == OTHER for kind in self.types])
+        words = self.scale * kinds[:, kinds_of(self.types)]
         after = np.array(self.after)
         total = np.array(self.first) + words[0]
         came: list[NDArray[np.int64]] = []
@@ -87,13 +109,13 @@ class Grammar:
     def to_json(self) -> dict[str, Any]:
         """In JSON's own types, where what cannot follow is null."""
         plain = [[None if np.isinf(step) else step for step in row] for row in (self.first, *self.after)]
-        return {"types": list(self.types), "steps": plain, "scale": self.scale}
+        return {"types": list(self.types), "steps": plain, "scale": self.scale, "other": self.other}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Grammar:
         """What `to_json` wrote."""
         first, *after = (tuple(-np.inf if step is None else float(step) for step in row) for row in content["steps"])
-        return cls(tuple(content["types"]), first, tuple(after), float(content["scale"]))
+        return cls(tuple(content["types"]), first, tuple(after), float(content["scale"]), float(content["other"]))
 
 
 def tags_of_types(types: Sequence[str]) -> tuple[str, ...]:

@@ -24,9 +24,8 @@ from pegbox.task.predictor import Predictor, PromptPredictor
 from pegbox.task.task import Answering, Statistics, Task
 from pegbox.task.type_words import type_words
 
-FITTED = 48
-"""Training sentences, at most, that calibration reads: about a thousand words."""
-_SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+FITTED = 64
+"""Training sentences, at most, that calibration and the grammar's weights are fitted on: about a thousand words."""
 _AT_ONCE = 64
 """Sentences whose words are scored together."""
 
@@ -117,11 +116,13 @@ class Tagging(Task):
 
     def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> TagPredictor:
         """See `pegbox.task.task.Task.predictor`: calibration and the grammar are fitted on training sentences."""
-        some = train.take(sorted(np.random.default_rng(0).permutation(len(train))[:FITTED]))
+        some = _some(train)
         rows = word_rows(some, prompt.field_names)
         scores = self.of_words.bind(prompt, backbone, rows).log_probabilities()[0]
         calibration = fit_calibration(self.calibration, scores, list(self._prior(train)))
-        grammar = Grammar.counted(self.types, gold_tags(train))
+        grammar = Grammar.counted(self.types, gold_tags(train)).fitted(
+            by_sentence(calibration.apply(scores), rows), gold_tags(some)
+        )
         return TagPredictor(PromptPredictor(prompt, self.of_words, backbone, calibration), self, grammar)
 
     def _prior(self, train: Rows) -> NDArray[np.float64]:
@@ -130,7 +131,10 @@ class Tagging(Task):
 
     def around(self, fitted: Any, backbone: Backbone, train: Rows) -> Answering:  # noqa: ARG002
         """See `pegbox.task.task.Task.around`: a reference that gives words' types, with the grammar of the training rows."""
-        return WordTagger(fitted, self, Grammar.counted(self.types, gold_tags(train)))
+        some, grammar = _some(train), Grammar.counted(self.types, gold_tags(train))
+        tagger = WordTagger(fitted, self, grammar)
+        rows, scores = tagger.scores(some)
+        return WordTagger(fitted, self, grammar.fitted(by_sentence(scores, rows), gold_tags(some)))
 
     def to_json(self) -> Mapping[str, Any]:
         words = {kind: list(some) for kind, some in self.words.items()}
@@ -177,10 +181,14 @@ class WordTagger:
         found: list[Tagged] = []
         for first in range(0, len(rows), _AT_ONCE):
             some = rows.take(range(first, min(first + _AT_ONCE, len(rows))))
-            words = word_rows(some, () if self.prompt is None else self.prompt.field_names)
-            scores = np.log(np.maximum(self.of_words.predict_proba(words), 1e-9))
+            words, scores = self.scores(some)
             found.extend(decoded(self.grammar, scores, words, some))
         return found
+
+    def scores(self, rows: Rows) -> tuple[WordRows, NDArray[np.floating]]:
+        """The sentences' words, and log-probabilities of their types. Shape: [words, types]."""
+        words = word_rows(rows, () if self.prompt is None else self.prompt.field_names)
+        return words, np.log(np.maximum(self.of_words.predict_proba(words), 1e-9))
 
 
 @dataclass(frozen=True)
@@ -213,10 +221,18 @@ class TagPredictor(WordTagger):
 
 def decoded(grammar: Grammar, scores: NDArray[np.floating], words: WordRows, rows: Rows) -> list[Tagged]:
     """The likeliest valid tags of each sentence. Shape: scores [words, types]."""
-    found = []
-    for _, group in groupby(range(len(words)), key=lambda at: words.sentences[at]):
-        found.append(grammar.best(scores[list(group)]))
-    return tagged(rows, found)
+    return tagged(rows, [grammar.best(some) for some in by_sentence(scores, words)])
+
+
+def by_sentence(scores: NDArray[np.floating], words: WordRows) -> list[NDArray[np.floating]]:
+    """The words' scores, sentence by sentence. Shape: [words, types] to [words of one, types]."""
+    groups = groupby(range(len(words)), key=lambda at: words.sentences[at])
+    return [scores[list(group)] for _, group in groups]
+
+
+def _some(train: Rows) -> Rows:
+    """Sentences for what is fitted besides the prompt, drawn by chance that is always the same."""
+    return train.take(sorted(np.random.default_rng(0).permutation(len(train))[:FITTED]))
 
 
 def tagged(rows: Rows, tags: Sequence[Sequence[str]]) -> list[Tagged]:
