@@ -95,7 +95,7 @@ class Tuned:
     @property
     def further_fields(self) -> tuple[str, ...]:
         """The columns that the prompt reads besides the text."""
-        return tuple(name for name in self.prompt.field_names if name != "text")
+        return tuple(name for name in self.task.reads(self.prompt) if name != "text")
 
     def predict(self, texts: Any) -> list[Any]:
         """The likeliest label for each text, or whatever the task answers with.
@@ -243,6 +243,17 @@ def read_prompt(folder: str | Path) -> Prompt:
     return prompt
 
 
+def read_task(folder: str | Path) -> Task:
+    """An artifact's task with its settings, without the model. Raises ArtifactError where it is unknown or damaged."""
+    path = Path(folder)
+    content = read_folder(path)[1]
+    try:
+        return entry(content.get("task", Classification.name)).task.from_json(content.get("settings", content))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = error.came if isinstance(error, SettingsError) else f"{type(error).__name__}: {error}"
+        raise _damaged(path, why) from error
+
+
 def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], soft: Sequence[str], width: int) -> None:
     if set(vectors) != set(soft):
         raise ArtifactError(f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(soft)}", "copy or tune it again")
@@ -272,9 +283,9 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
     path = Path(folder).expanduser()
     prompt = read_prompt(path)
     manifest, content = read_folder(path)
+    task = read_task(path)
     try:
-        settings, state = (content["settings"], content["state"]) if "task" in content else (content, content)
-        task = entry(content.get("task", Classification.name)).task.from_json(settings)
+        state = content["state"] if "task" in content else content
         record = {key: value for key, value in manifest.items() if key not in _OWN}
         wanted = manifest["model"]
         name, digest, dtype = wanted["name"], wanted["digest"], wanted["dtype"]
@@ -336,7 +347,14 @@ def row_marks(rows: Rows, fields: Sequence[str]) -> list[str]:
     return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] for text in plain]
 
 
+def seen_marks(task: Task, prompt: Prompt, rows: Rows) -> list[str]:
+    """The `row_marks` of what this prompt reads of the rows; of tasks besides classification, of the rows' text as shown."""
+    if isinstance(task, Classification):
+        return row_marks(rows, prompt.field_names)
+    return row_marks(Rows.from_texts(task.inputs(prompt, rows)), ("text",))
+
+
 def seen_rows(tuned: Tuned, rows: Rows) -> list[int]:
     """The numbers of those of these rows that were there when the prompt was tuned."""
-    marks = row_marks(rows, tuned.prompt.field_names)
+    marks = seen_marks(tuned.task, tuned.prompt, rows)
     return [number for number, mark in zip(rows.numbers, marks, strict=True) if mark in tuned.seen]

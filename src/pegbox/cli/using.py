@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ from pegbox.cli.options import (
     FieldLimit,
     Fields,
     Folder,
+    Group,
     Json,
     Label,
     Moved,
@@ -31,7 +32,6 @@ from pegbox.cli.printing import aloud, print_json
 
 if TYPE_CHECKING:
     from pegbox.cli.predictions import Predicting
-    from pegbox.prompt import Prompt
 
 
 def evaluate(
@@ -42,6 +42,7 @@ def evaluate(
     fields: Fields = None,
     model: Moved = None,
     device: Device = "auto",
+    group: Group = None,
     encoding: Encoding = None,
     on_problem: OnProblem = "error",
     field_limit: FieldLimit = FIELD_LIMIT,
@@ -52,21 +53,23 @@ def evaluate(
     from rich.console import Console
 
     from pegbox import api
-    from pegbox.artifact import add_evaluation, load, read_prompt
+    from pegbox.artifact import add_evaluation, load, read_prompt, read_task
     from pegbox.cli.printing import print_evaluation
     from pegbox.data.stream import Reading
-    from pegbox.data.table import read_table
+    from pegbox.task.registry import entry
 
-    known = read_prompt(prompt)  # complains of a damaged artifact before anything is read
+    known, task = read_prompt(prompt), read_task(prompt)  # complain of a damaged artifact before anything is read
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    table = read_table(data, text, label, labelled=True, fields=_further(fields, known), reading=reading)
+    more = _further(fields, task.reads(known))
+    more = more if group is None or group in more else (*more, group)
+    rows, notes = entry(task.name).rows(data, text, label, True, fields=more, reading=reading)
     tuned = load(prompt, model, device)
-    found = api.evaluate(tuned, table.rows)
+    found = api.evaluate(tuned, rows, group=group)
     add_evaluation(prompt, tuned.evaluations[-1])
     if as_json:
-        print_json({"prompt": str(prompt), **found.as_dict(), "notes": [*table.notes, *found.notes]})
+        print_json({"prompt": str(prompt), **found.as_dict(), "notes": [*notes, *found.notes]})
         return
-    aloud((*table.notes, *found.notes))
+    aloud((*notes, *found.notes))
     print_evaluation(found, Console())
 
 
@@ -112,7 +115,7 @@ def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...],
     """An artifact's columns besides the text, and how to load it; complains of a damaged one at once."""
     from pegbox.artifact import load, read_prompt
 
-    return _further(None, read_prompt(prompt)), lambda: load(prompt, model, device)
+    return _further(None, read_prompt(prompt).field_names), lambda: load(prompt, model, device)
 
 
 def _there(prompt: str, server: str, key_file: Path | None) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
@@ -139,6 +142,6 @@ def show(prompt: Folder, model: Moved = None, as_json: Json = False) -> None:
         print_artifact(found, Console())
 
 
-def _further(fields: str | None, prompt: Prompt) -> tuple[str, ...]:
+def _further(fields: str | None, read: Sequence[str]) -> tuple[str, ...]:
     """The columns besides the text: those that are named, or those that the prompt reads."""
-    return tuple(name for name in prompt.field_names if name != "text") if fields is None else listed(fields)
+    return tuple(name for name in read if name != "text") if fields is None else listed(fields)

@@ -46,11 +46,13 @@ def _unpacked(packed: Mapping[str, Any], kind: str = "float32") -> NDArray[Any]:
     return raw.reshape(packed["shape"]).astype(kind)
 
 
-def _packed_all(statistics: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+def packed_all(statistics: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """Sums by measure in JSON's own types, unrounded."""
     return {name: _packed(values, "float64") for name, values in statistics.items()}
 
 
-def _unpacked_all(packed: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+def unpacked_all(packed: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """The sums that `packed_all` wrote."""
     return {name: _unpacked(values, "float64") for name, values in packed.items()}
 
 
@@ -75,8 +77,8 @@ def _encode_cell(cell: Cell) -> dict[str, Any]:
     rest = {field.name: plain(getattr(cell, field.name)) for field in fields(Cell) if field.name not in _ARRAYS}
     if not cell.statistics:
         return {**rest, "probabilities": _packed(cell.probabilities)}
-    parts = {name: _packed_all(statistics) for name, statistics in cell.breakdown.items()}
-    return {**rest, "statistics": _packed_all(cell.statistics), "breakdown": parts, "outputs": list(cell.outputs)}
+    parts = {name: packed_all(statistics) for name, statistics in cell.breakdown.items()}
+    return {**rest, "statistics": packed_all(cell.statistics), "breakdown": parts, "outputs": list(cell.outputs)}
 
 
 def decode(found: Mapping[str, Any], where: str) -> Comparison:
@@ -126,7 +128,7 @@ def _decode_cell(found: Mapping[str, Any]) -> Cell:
         trail=tuple(found["trail"]),
         notes=tuple(found["notes"]),
         spends=found["spends"],
-        statistics=_unpacked_all(found.get("statistics", {})),
-        breakdown={name: _unpacked_all(part) for name, part in found.get("breakdown", {}).items()},
+        statistics=unpacked_all(found.get("statistics", {})),
+        breakdown={name: unpacked_all(part) for name, part in found.get("breakdown", {}).items()},
         outputs=tuple(found.get("outputs", ())),
     )

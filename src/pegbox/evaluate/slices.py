@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegbox.evaluate.lines import PartLine
-from pegbox.evaluate.record import Comparison
 from pegbox.metrics.classification import score
 from pegbox.metrics.intervals import Scored, interval, resampled_accuracy, resampled_scores
 
@@ -23,12 +22,17 @@ def positions(groups: Sequence[str]) -> dict[str, NDArray[np.int64]]:
 
 
 def classified_slices(
-    comparison: Comparison, methods: Sequence[Scored], resamples: int, seed: int
+    labels: NDArray[np.int64], groups: Sequence[str], methods: Sequence[Scored], resamples: int, seed: int
 ) -> list[tuple[PartLine, ...]]:
-    """For each method accuracy and macro-F1 of each group of rows; rows are resampled within the group."""
+    """For each method accuracy and macro-F1 of each group of rows; rows are resampled within the group.
+
+    Settings:
+        labels: the right ones. Shape: [N].
+        groups: one for each row; none where no slices are wanted.
+    """
     found: list[list[PartLine]] = [[] for _ in methods]
-    for name, index in positions(comparison.groups).items():
-        gold = comparison.gold[index]
+    for name, index in positions(groups).items():
+        gold = labels[index]
         some = [Scored(method.probabilities[:, index], method.seeds) for method in methods]
         accuracy = resampled_accuracy([one.runs(gold) for one in some], resamples, seed)
         macro = resampled_scores(gold, some, resamples, seed)["macro_f1"]

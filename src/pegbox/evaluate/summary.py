@@ -80,7 +80,7 @@ def _classified(comparison: Comparison, resamples: tuple[int, int], seed: int) -
     standing = Standing(list(cells), runs, accuracy)
     others = resampled_scores(comparison.gold, scored, resamples[1], seed)
     points = [[score(comparison.gold, cell.probabilities) for cell in own] for own in cells.values()]
-    slices = classified_slices(comparison, scored, resamples[1], seed)
+    slices = classified_slices(comparison.gold, comparison.groups, scored, resamples[1], seed)
     lines: list[Line] = [
         _line(
             comparison.labels, own, points[i], accuracy[:, i], {key: s[:, i] for key, s in others.items()},
