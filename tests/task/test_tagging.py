@@ -73,7 +73,7 @@ def test_methods_tune_words_of_which_as_many_are_of_no_type() -> None:
     of_words, train, dev = task.tuned_as(sentences(20), sentences(6, 1))
     assert of_words.labels == ("O", "LOC", "PER")
     assert train.answers().count("PER") == 20
-    assert 20 < train.answers().count("O") < 40  # of 60, as many as there are words of types: 30
+    assert 18 <= train.answers().count("O") <= 42  # 60 draws at one half: three standard deviations around 30
     assert len(dev) < 6 * 5.5
 
 
@@ -82,7 +82,7 @@ def test_words_of_a_sentence_are_drawn_together() -> None:
     order = drawn(rows, 3)
     assert sorted(order) == list(range(len(rows)))
     of = [rows.sentences[at] for at in order]  # type: ignore[attr-defined]
-    assert len([at for at, (one, other) in enumerate(itertools.pairwise(of)) if one != other]) == 19
+    assert len([at for at, (one, other) in enumerate(itertools.pairwise(of)) if one != other]) <= 19
     assert of != sorted(of)
     assert together(Rows.from_texts(["a", "b"])) == [[0], [1]]
 

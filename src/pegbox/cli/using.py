@@ -32,6 +32,7 @@ from pegbox.cli.printing import aloud, print_json
 
 if TYPE_CHECKING:
     from pegbox.cli.predictions import Predicting
+    from pegbox.data.stream import Reading
 
 
 def evaluate(
@@ -96,19 +97,57 @@ def predict(
     proba: Annotated[bool, typer.Option("--proba", help="Add a column of probability for each label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each row instead of CSV.")] = False,
 ) -> None:
-    """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal."""
+    """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal.
+
+    A prompt for tagging gives spans; its file is read whole.
+    """
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
 
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+    if server is None and _tags(prompt):
+        _predict_spans(prompt, data, text, fields, model, device, reading, as_json)
+        return
     further, opened = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
     tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
     first = next(tables)  # complains of a bad file before the model is loaded
     tuned = opened()
+    _write_utf8()
+    aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
+
+
+def _tags(prompt: str) -> bool:
+    from pegbox.artifact import read_task
+
+    return read_task(prompt).name == "tag"
+
+
+def _predict_spans(
+    prompt: str,
+    data: str,
+    text: str | None,
+    fields: str | None,
+    model: str | None,
+    device: str,
+    reading: Reading,
+    as_json: bool,
+) -> None:
+    """Entities of a file's texts, whose words are divided by pegbox where they do not come one by one."""
+    from pegbox.artifact import load, read_prompt, read_task
+    from pegbox.cli.spans import write_spans
+    from pegbox.data.sentences import read_sentences
+
+    more = _further(fields, read_task(prompt).reads(read_prompt(prompt)))
+    found = read_sentences(data, text, None, False, fields=more, reading=reading)  # complains before the model is loaded
+    tuned = load(prompt, model, device)
+    _write_utf8()
+    aloud(write_spans(tuned.predictor, found, sys.stdout, as_json=as_json))
+
+
+def _write_utf8() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
-    aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
 
 
 def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...], Callable[[], Predicting]]:

@@ -139,6 +139,24 @@ def _hybrid_after() -> Any:
     return Then(Search(), _soft_after())  # the winning words may be long; so they are read once
 
 
+def _word_majority() -> Any:
+    from pegbox.reference.word_majority import WordMajority
+
+    return WordMajority()
+
+
+def _word_probe() -> Any:
+    from pegbox.reference.word_probe import WordProbe
+
+    return WordProbe()
+
+
+def _crf() -> Any:
+    from pegbox.reference.crf import Crf
+
+    return Crf()
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -172,6 +190,16 @@ METHODS: dict[str, Method] = {
             predictor=True,
             tasks=OF_TEXTS,
         ),
+        Method(
+            "crf",
+            "reference",
+            "a conditional random field over words' letters, without the model",
+            _crf,
+            spends=False,
+            predictor=True,
+            tasks=("tag",),
+            whole=True,
+        ),
         Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True),
         Method("search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search),
         Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
@@ -191,24 +219,6 @@ METHODS: dict[str, Method] = {
 }
 
 
-def _word_majority() -> Any:
-    from pegbox.reference.word_majority import WordMajority
-
-    return WordMajority()
-
-
-def _word_probe() -> Any:
-    from pegbox.reference.word_probe import WordProbe
-
-    return WordProbe()
-
-
-def _crf() -> Any:
-    from pegbox.reference.crf import Crf
-
-    return Crf()
-
-
 OWN: dict[str, dict[str, Method]] = {
     "tag": {
         method.name: method
@@ -224,11 +234,10 @@ OWN: dict[str, dict[str, Method]] = {
                 ("tag",),
                 True,
             ),
-            Method("crf", "reference", "a conditional random field over words' letters", _crf, False, True, ("tag",), True),
         )
     }
 }
-"""By task, the methods that are made otherwise for it, or that no other task has."""
+"""By task, the methods that are made otherwise for it."""
 
 DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
 """What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
@@ -250,7 +259,7 @@ def for_task(name: str, task: str) -> Method:
         return own
     found = method(name)
     if task not in found.tasks:
-        able = [*OWN.get(task, {}), *(one.name for one in METHODS.values() if task in one.tasks)]
+        able = [one.name for one in METHODS.values() if task in one.tasks or one.name in OWN.get(task, {})]
         raise SettingsError(f"{name} for --task {task}", f"one of {', '.join(able) or 'none yet'}", "choose another method")
     return found
 

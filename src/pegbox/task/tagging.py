@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.data.tagged import types_of
-from pegbox.data.words import TAGS, WordRows, spans_in, thinned, word_rows
+from pegbox.data.words import OF_A_WORD, TAGS, WordRows, spans_in, thinned, word_rows
 from pegbox.errors import DataError
 from pegbox.metrics.entities import OTHER, entities, entity_sums, invalid_sums
 from pegbox.prompt import Prompt
@@ -110,6 +110,9 @@ class Tagging(Task):
 
     def gold_texts(self, rows: Rows) -> list[str]:
         return [shown(one) for one in tagged(rows, gold_tags(rows))]
+
+    def reads(self, prompt: Prompt) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(("text", *(name for name in prompt.field_names if name not in OF_A_WORD))))
 
     def inputs(self, prompt: Prompt, rows: Rows) -> list[str]:  # noqa: ARG002  # a sentence is read whole
         return rows.column("text")
