@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Backbone
+from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
 from pegbox.errors import ArtifactError, PromptError, SettingsError
@@ -334,17 +335,6 @@ def opened(evaluations: list[Mapping[str, Any]], evaluation: Mapping[str, Any]) 
     count = 1 + len([before for before in evaluations if before.get("rows_digest") == evaluation["rows_digest"]])
     evaluations.append({**evaluation, "opening": count})
     return count
-
-
-def row_marks(rows: Rows, fields: Sequence[str]) -> list[str]:
-    """A short digest of each row's texts, to notice rows that were seen in tuning without keeping their words.
-
-    Settings:
-        fields: those that the prompt reads: others may be there in tuning and not later.
-    """
-    names = sorted(set(fields))
-    plain = (json.dumps({name: row[name] for name in names if name in row}, ensure_ascii=False) for row in rows)
-    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] for text in plain]
 
 
 def seen_marks(task: Task, prompt: Prompt, rows: Rows) -> list[str]:

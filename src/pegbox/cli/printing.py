@@ -47,8 +47,10 @@ def written(value: Any) -> str:
 def dev_said(scores: Mapping[str, float]) -> str:
     """The score on the dev rows, from an artifact's record: 84.1 %, or entity F1 84.1."""
     name, value = next((key.removeprefix("dev_"), found) for key, found in scores.items() if key.startswith("dev_"))
-    if name == "accuracy":
-        return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} %" if name == "accuracy" else _measured(name, value)
+
+
+def _measured(name: str, value: float) -> str:
     from pegbox.metrics.measures import measure
 
     return f"{measure(name).title} {100 * value:.1f}"
@@ -126,7 +128,7 @@ def print_artifact(found: Mapping[str, Any], console: Console) -> None:
     _print_origin(found, console)
     for opening in found["evaluations"]:
         score = f", accuracy {100 * opening['accuracy']:.1f} %" if "accuracy" in opening else ""
-        score = f", {dev_said({f'dev_{opening['measure']}': opening['score']})}" if "measure" in opening else score
+        score = f", {_measured(opening['measure'], opening['score'])}" if "measure" in opening else score
         where = f"{opening['source']}: {opening['rows']} rows{score} (opening {opening['opening']})"
         _line(console, "test rows opened", where)
     for note in found.get("notes", ()):

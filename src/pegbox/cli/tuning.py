@@ -169,7 +169,8 @@ def tune(
     with _interruptible(), Watcher(Console(stderr=True), Budget.parse(budget)) as watcher:
         watcher.run(method)
         tuned = api.tune(
-            replace(found, notes=()), task=task, task_settings=pairs(task_settings), method=method, model=model, prompt=prompt,  # the notes are said already
+            replace(found, notes=()),  # the notes are said already
+            task=task, task_settings=pairs(task_settings), method=method, model=model, prompt=prompt,
             words=label_words(words), budget=budget, seed=seed, shots=shots,
             calibration=calibration, channel=channel,  # type: ignore[arg-type]  # it is checked there
             settings=pairs(settings), dtype=dtype, device=device, folder=folder, watch=watcher.event,

@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,8 +31,8 @@ from pegbox.cli.options import (
 from pegbox.cli.printing import aloud, print_json
 
 if TYPE_CHECKING:
+    from pegbox.artifact import Tuned
     from pegbox.cli.predictions import Predicting
-    from pegbox.data.stream import Reading
 
 
 def evaluate(
@@ -99,55 +99,59 @@ def predict(
 ) -> None:
     """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal.
 
-    A prompt for tagging gives spans; its file is read whole.
+    Of other tasks: what they answer with, for a file that fits into memory.
     """
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
 
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    if server is None and _tags(prompt):
-        _predict_spans(prompt, data, text, fields, model, device, reading, as_json)
+    if server is None and _task_of(prompt) != "classify":
+        _answer(prompt, data, text, fields, reading, as_json, (model, device))
         return
     further, opened = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
     tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
     first = next(tables)  # complains of a bad file before the model is loaded
     tuned = opened()
-    _write_utf8()
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
 
 
-def _tags(prompt: str) -> bool:
-    from pegbox.artifact import read_task
+def _task_of(prompt: str) -> str:
+    from pegbox.artifact import read_folder
 
-    return read_task(prompt).name == "tag"
+    return str(read_folder(prompt)[1].get("task", "classify"))
 
 
-def _predict_spans(
-    prompt: str,
-    data: str,
-    text: str | None,
-    fields: str | None,
-    model: str | None,
-    device: str,
-    reading: Reading,
-    as_json: bool,
+def _answer(
+    prompt: str, data: str, text: str | None, fields: str | None, reading: Any, as_json: bool, where: tuple[str | None, str]
 ) -> None:
-    """Entities of a file's texts, whose words are divided by pegbox where they do not come one by one."""
+    """Prints what a prompt of another task than classification answers with."""
     from pegbox.artifact import load, read_prompt, read_task
+    from pegbox.cli.answers import write_answers
+    from pegbox.task.registry import entry
+
+    task = read_task(prompt)
+    more = _further(fields, task.reads(read_prompt(prompt)))
+    if task.name == "tag":
+        _tag(data, text, more, reading, as_json, lambda: load(prompt, *where))
+        return
+    rows, notes = entry(task.name).rows(data, text, None, False, fields=more, reading=reading)
+    tuned = load(prompt, *where)
+    aloud((*notes, *write_answers(tuned, rows, sys.stdout, as_json)))
+
+
+def _tag(data: str, text: str | None, fields: Sequence[str], reading: Any, as_json: bool, opened: Callable[[], Tuned]) -> None:
+    """Prints the spans of the entities in a file's texts, in these texts' own characters, beside the user's own columns."""
     from pegbox.cli.spans import write_spans
     from pegbox.data.sentences import read_sentences
 
-    more = _further(fields, read_task(prompt).reads(read_prompt(prompt)))
-    found = read_sentences(data, text, None, False, fields=more, reading=reading)  # complains before the model is loaded
-    tuned = load(prompt, model, device)
-    _write_utf8()
-    aloud(write_spans(tuned.predictor, found, sys.stdout, as_json=as_json))
-
-
-def _write_utf8() -> None:
+    found = read_sentences(data, text, None, False, fields=fields, reading=reading)  # complains before the model is loaded
+    tagger = opened().predictor
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    aloud(write_spans(tagger, found, sys.stdout, as_json=as_json))
 
 
 def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
