@@ -31,6 +31,11 @@ class EntitySample:
     source: str
     labels: tuple[str, ...]
 
+    @property
+    def rows(self) -> int:
+        """Sentences in all parts."""
+        return sum(self.sizes.values())
+
     def note(self) -> str:
         """Where the sentences come from and what may be done with them, as a sentence."""
         return f"sample:{self.name} is {self.description}; from {self.source}; licence: {self.licence}."
