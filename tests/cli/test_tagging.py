@@ -1,10 +1,14 @@
+from __future__ import annotations
+
 import csv
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Lab
+if TYPE_CHECKING:
+    from tests.cli.conftest import Lab
 
 NAMES = (("Ann", "Lee"), ("Bo", "Ray"), ("Eve", "Fox"), ("Tom", "Orr"))
 PLACES = ("Paris", "Rome", "Oslo", "Bonn")
@@ -26,7 +30,9 @@ def write(path: Path, count: int, seed: int) -> Path:
 @pytest.fixture
 def tuned(lab: Lab) -> Path:
     train = write(lab.folder / "train.conll", 40, 0)
-    run = lab.run("tune", train, "--task", "tag", "--model", "tiny", "--method", "soft", "--budget", "30ktokens", "--out", "prompt")
+    run = lab.run(
+        "tune", train, "--task", "tag", "--model", "tiny", "--method", "soft", "--budget", "30ktokens", "--out", "prompt"
+    )
     assert "entity F1" in run.told
     return lab.folder / "prompt"
 
@@ -39,7 +45,9 @@ def test_a_conll_file_is_tuned_on_scored_and_tagged(lab: Lab, tuned: Path) -> No
     assert 0 <= found["entity_f1"]["interval"][0] <= found["entity_f1"]["value"] <= found["entity_f1"]["interval"][1] <= 1
     assert "entity F1" in lab.run("show", tuned).told
     texts = lab.folder / "texts.jsonl"
-    texts.write_text(json.dumps({"id": 7, "text": "  Ann Lee met\tus, in Rome."}) + "\n" + json.dumps({"id": 8, "text": "no"}) + "\n")
+    texts.write_text(
+        json.dumps({"id": 7, "text": "  Ann Lee met\tus, in Rome."}) + "\n" + json.dumps({"id": 8, "text": "no"}) + "\n"
+    )
     lines = [json.loads(line) for line in lab.run("predict", tuned, texts, "--json").told.splitlines()]
     assert [line["id"] for line in lines] == [7, 8]
     for line in lines:

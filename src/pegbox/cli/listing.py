@@ -44,5 +44,5 @@ def samples(as_json: Json = False) -> None:
         print(f"    source: {s.source}\n    licence: {s.licence}")
     s = ENTITIES
     print(f"sample:{s.name} (--task tag): {s.description}; {s.rows} sentences, types {', '.join(s.labels)}")
-    print(f"    also its parts sample:{s.name}/valid and sample:{s.name}/test; a comparison is scored on the latter")
+    print(f"    parts to be named after it: {s.name}/valid, {s.name}/test; a comparison is scored on the latter")
     print(f"    source: {s.source}\n    licence: {s.licence}")
