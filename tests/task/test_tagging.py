@@ -8,11 +8,9 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
 from pegbox.data.sentences import read_sentences
-from pegbox.data.words import word_rows
 from pegbox.errors import DataError, PegboxError, PromptError
 from pegbox.metrics.measures import measure, overall
 from pegbox.prompt import format, parse
-from pegbox.task.calibration import Calibration
 from pegbox.task.entry import Asked
 from pegbox.task.registry import entry
 from pegbox.task.tag import default_prompt, make
@@ -150,14 +148,15 @@ def test_offsets_are_those_of_raw_text(backbone: HuggingFaceBackbone) -> None:
     assert all(text[span["start"] : span["end"]] == span["text"] for span in found.spans())
 
 
-def test_calibration_puts_the_true_shares_back(backbone: HuggingFaceBackbone) -> None:
+def test_scaling_puts_the_true_shares_back(backbone: HuggingFaceBackbone) -> None:
     train = sentences(30)
     task, prompt = make(train, Asked())
-    of_words = task.predictor(prompt, backbone, train).of_words
-    given = of_words.predict_proba(word_rows(train)).mean(0)
-    raw = task.of_words.predict_proba(prompt, backbone, word_rows(train), Calibration()).mean(0)
-    true = np.array([120, 15, 30]) / 165  # four words of no type in each, and a place or two of a person
-    assert np.abs(given - true).max() < 0.1 < np.abs(raw - true).max()
+    given = np.exp(task.predictor(prompt, backbone, train).scores(train)[1]).mean(0)
+    assert given == pytest.approx(
+        np.array([120, 15, 30]) / 165, abs=0.01
+    )  # four words of no type, and a place or two of a person
+    raw = np.exp(Tagging(task.types, calibration="none").predictor(prompt, backbone, train).scores(train)[1]).mean(0)
+    assert np.abs(raw - given).max() > 0.1
 
 
 def test_the_prompt_says_what_is_asked() -> None:

@@ -17,15 +17,18 @@ from pegbox.data.words import OF_A_WORD, TAGS, WordRows, spans_in, thinned, word
 from pegbox.errors import DataError
 from pegbox.metrics.entities import OTHER, entities, entity_sums, invalid_sums
 from pegbox.prompt import Prompt
-from pegbox.task.calibration import METHODS, Calibration, Method, fit_calibration
+from pegbox.task.calibration import METHODS, Method
 from pegbox.task.classification import Classification
 from pegbox.task.decoding import Grammar
 from pegbox.task.predictor import Predictor, PromptPredictor
+from pegbox.task.scaling import Scaling, fit_scaling
 from pegbox.task.task import Answering, Statistics, Task
 from pegbox.task.type_words import type_words
 
-FITTED = 64
-"""Training sentences, at most, that calibration and the grammar's weights are fitted on: about a thousand words."""
+FITTED = 128
+"""Training sentences, at most, that scaling and the grammar's weights are fitted on: about two thousand words."""
+_LEAST = 1e-9
+"""The least probability, so that its logarithm is a number."""
 _AT_ONCE = 64
 """Sentences whose words are scored together."""
 
@@ -58,12 +61,13 @@ class Tagging(Task):
 
     Methods tune a classification of words into types, of which O is one: every word of a sentence is a row, whose fields are
     the sentence ({text}) and how the word is asked about ({word}). In tuning there are as many words of no type as words of
-    types, drawn from all; the calibration afterwards reads whole sentences, and so puts the true shares back.
+    types, drawn from all; afterwards matrix scaling, on whole sentences, puts the true shares back.
 
     Settings:
         types: the types, O among them.
         words: for each type the words that stand for it; by default its own name in plain words.
-        calibration: "batch" or "none".
+        calibration: "batch": matrix scaling fitted on whole training sentences, in place of the mean of a batch alone;
+            or "none".
     """
 
     name: ClassVar[str] = "tag"
@@ -118,26 +122,23 @@ class Tagging(Task):
         return rows.column("text")
 
     def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> TagPredictor:
-        """See `pegbox.task.task.Task.predictor`: calibration and the grammar are fitted on training sentences."""
-        some = _some(train)
-        rows = word_rows(some, prompt.field_names)
-        scores = self.of_words.bind(prompt, backbone, rows).log_probabilities()[0]
-        calibration = fit_calibration(self.calibration, scores, list(self._prior(train)))
-        grammar = Grammar.counted(self.types, gold_tags(train)).fitted(
-            by_sentence(calibration.apply(scores), rows), gold_tags(some)
-        )
-        return TagPredictor(PromptPredictor(prompt, self.of_words, backbone, calibration), self, grammar)
-
-    def _prior(self, train: Rows) -> NDArray[np.float64]:
-        """The types' shares among all words, with one more word of each. Shape: [C]."""
-        return self.of_words.prior(word_rows(train))
+        """See `pegbox.task.task.Task.predictor`: the scaling and the grammar are fitted on training sentences."""
+        of_words = PromptPredictor(prompt, self.of_words, backbone)
+        return TagPredictor(of_words, self, *self._fitted(of_words, train))
 
     def around(self, fitted: Any, backbone: Backbone, train: Rows) -> Answering:  # noqa: ARG002
-        """See `pegbox.task.task.Task.around`: a reference that gives words' types, with the grammar of the training rows."""
-        some, grammar = _some(train), Grammar.counted(self.types, gold_tags(train))
-        tagger = WordTagger(fitted, self, grammar)
-        rows, scores = tagger.scores(some)
-        return WordTagger(fitted, self, grammar.fitted(by_sentence(scores, rows), gold_tags(some)))
+        """See `pegbox.task.task.Task.around`: a reference that gives words' types, with what prompts have beside them too."""
+        return WordTagger(fitted, self, *self._fitted(fitted, train))
+
+    def _fitted(self, of_words: Predictor, train: Rows) -> tuple[Grammar, Scaling]:
+        """Steps from all training sentences; the scaling and the grammar's weights from some, each scored as if left out."""
+        some = train.take(sorted(np.random.default_rng(0).permutation(len(train))[:FITTED]))
+        grammar = Grammar.counted(self.types, gold_tags(train))
+        words, scores = WordTagger(of_words, self, grammar).scores(some)
+        scaling = Scaling()
+        if self.calibration != "none":
+            scaling, scores = fit_scaling(scores, self.of_words.gold(words), words.sentences)
+        return grammar.fitted(by_sentence(scores, words), gold_tags(some)), scaling
 
     def to_json(self) -> Mapping[str, Any]:
         words = {kind: list(some) for kind, some in self.words.items()}
@@ -149,10 +150,8 @@ class Tagging(Task):
         return cls(tuple(content["types"]), words, content["calibration"])
 
     def restored(self, prompt: Prompt, backbone: Backbone, state: Mapping[str, Any]) -> TagPredictor:
-        found = state["calibration"]
-        calibration = Calibration(found["method"], tuple(found["offsets"]))
-        of_words = PromptPredictor(prompt, self.of_words, backbone, calibration)
-        return TagPredictor(of_words, self, Grammar.from_json(state["grammar"]))
+        of_words = PromptPredictor(prompt, self.of_words, backbone)
+        return TagPredictor(of_words, self, Grammar.from_json(state["grammar"]), Scaling.from_json(state["scaling"]))
 
 
 @dataclass(frozen=True)
@@ -166,6 +165,7 @@ class WordTagger:
     of_words: Predictor
     task: Tagging
     grammar: Grammar
+    scaling: Scaling = Scaling()  # noqa: RUF009  # immutable
 
     @property
     def prompt(self) -> Prompt | None:
@@ -191,7 +191,7 @@ class WordTagger:
     def scores(self, rows: Rows) -> tuple[WordRows, NDArray[np.floating]]:
         """The sentences' words, and log-probabilities of their types. Shape: [words, types]."""
         words = word_rows(rows, () if self.prompt is None else self.prompt.field_names)
-        return words, np.log(np.maximum(self.of_words.predict_proba(words), 1e-9))
+        return words, self.scaling.apply(np.log(np.maximum(self.of_words.predict_proba(words), _LEAST)))
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class TagPredictor(WordTagger):
 
     def state(self) -> Mapping[str, Any]:
         """See `pegbox.task.task.Prompted.state`."""
-        return {**self.of_words.state(), "grammar": self.grammar.to_json()}
+        return {"grammar": self.grammar.to_json(), "scaling": self.scaling.to_json()}
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """See `pegbox.task.task.Prompted.cut_rows`."""
@@ -231,11 +231,6 @@ def by_sentence(scores: NDArray[np.floating], words: WordRows) -> list[NDArray[n
     """The words' scores, sentence by sentence. Shape: [words, types] to [words of one, types]."""
     groups = groupby(range(len(words)), key=lambda at: words.sentences[at])
     return [scores[list(group)] for _, group in groups]
-
-
-def _some(train: Rows) -> Rows:
-    """Sentences for what is fitted besides the prompt, drawn by chance that is always the same."""
-    return train.take(sorted(np.random.default_rng(0).permutation(len(train))[:FITTED]))
 
 
 def tagged(rows: Rows, tags: Sequence[Sequence[str]]) -> list[Tagged]:
