@@ -47,7 +47,7 @@ def test_a_task_is_made_of_what_the_tags_say() -> None:
     assert task.types == ("O", "LOC", "PER")
     assert task.words["PER"] == ("human being",)
     assert format(prompt) == (
-        r"Say what each word of the text names: location, human being or none.\nText: {text}\nType of {word}: [answer]"
+        r"Say what each word of the text names: location, human being or none.\nText: {text}\nWord and type: {word} [answer]"
     )
     assert make(sentences(4), Asked(prompt=parse("{text} {word} is [answer]")))[1] == parse("{text} {word} is [answer]")
 

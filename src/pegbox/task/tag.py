@@ -33,11 +33,12 @@ def make(train: Rows, asked: Asked) -> tuple[Tagging, Prompt]:
 def default_prompt(task: Tagging) -> Prompt:
     """The written prompt for those who bring none.
 
-    What comes before the word is read once for the whole sentence, so little stands after it.
+    What comes before the word is read once for the whole sentence, so nothing stands after it: a sentence costs about twice its
+    own tokens.
     """
     words = [some[0] for some in task.words.values()]
     asked = f"Say what each word of the text names: {', '.join(words[1:])} or {words[0]}."
-    return Prompt.of(Text(f"{asked}\nText: "), Field("text"), Text("\nType of "), Field("word"), Text(": "), Answer())
+    return Prompt.of(Text(f"{asked}\nText: "), Field("text"), Text("\nWord and type: "), Field("word"), Text(" "), Answer())
 
 
 def rows(

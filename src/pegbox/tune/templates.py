@@ -21,7 +21,7 @@ class Parts:
         lead: what stands before the answer on its line, such as ``Type: ``.
         answer: the answer, and what is written after it.
         join: what stands between the text's lines and the lead: a line's end, or nothing where the lead is a mark alone, as in
-            ``{word}: [answer]``.
+            ``{word}: [answer]``, or a space after the second field.
     """
 
     instruction: str
@@ -48,8 +48,8 @@ def _plain_parts(before: Sequence[Segment], answer: tuple[Segment, ...]) -> Part
     if isinstance(item[-1], Text):
         rest, line, lead = item[-1].text.rpartition("\n")
         item = (*item[:-1], Text(rest)) if line and rest else item[:-1]
-    marks = bool(lead.strip()) and not any(map(str.isalnum, lead))
-    join = "" if marks and isinstance(item[-1], Field) else "\n"
+    asked = bool(lead.strip()) or sum(isinstance(segment, Field) for segment in item) > 1
+    join = "" if asked and isinstance(item[-1], Field) and not any(map(str.isalnum, lead)) else "\n"
     return Parts(instruction, item, lead if not join else lead.lstrip() or ("Answer: " if lead else "Answer:"), answer, join)
 
 
