@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -103,14 +103,39 @@ class WordRows(Rows):
         return replace(super().take(picked), sentences=tuple(self.sentences[at] for at in picked))  # type: ignore[return-value]
 
 
-def word_rows(rows: Rows, further: Sequence[str] = ()) -> WordRows:
-    """Every word of every sentence as a row: ``text`` is its sentence, ``word`` how it is asked about.
-
-    Labels are the words' types, where the sentences have tags.
+@dataclass(frozen=True)
+class WordFields(Mapping[str, str]):
+    """What a prompt may read of a word: its sentence's own columns, and those that are worked out when they are asked for.
 
     Settings:
-        further: more fields: ``bare`` the word alone, ``before`` and ``after`` the text before and after it, and columns that
-            the sentences have.
+        row: the sentence's columns, ``text`` among them.
+        span: where the word stands.
+        word: how it is asked about.
+    """
+
+    row: Mapping[str, str]
+    span: Span
+    word: str
+
+    def __getitem__(self, name: str) -> str:
+        text, (start, end) = self.row["text"], self.span
+        made = {"word": self.word, "bare": text[start:end]}.get(name)
+        if made is None and name in ("before", "after"):
+            made = text[:start] if name == "before" else text[end:]
+        return self.row[name] if made is None else made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self.row, *OF_A_WORD)))
+
+    def __len__(self) -> int:
+        return len({*self.row, *OF_A_WORD})
+
+
+def word_rows(rows: Rows) -> WordRows:
+    """Every word of every sentence as a row: ``text`` is its sentence, ``word`` how it is asked about.
+
+    Besides, ``bare`` is the word alone, ``before`` and ``after`` the text before and after it. Labels are the words' types, where
+    the sentences have tags.
     """
     fields: list[Mapping[str, str]] = []
     labels: list[str] = []
@@ -119,18 +144,12 @@ def word_rows(rows: Rows, further: Sequence[str] = ()) -> WordRows:
     tagged = all(gold[TAGS] is not None for gold in rows.gold or ())
     for at, (row, gold) in enumerate(zip(rows.fields, rows.gold or (), strict=True)):
         spans = spans_in(gold)
-        for number, name in enumerate(names(texts_of(row["text"], spans))):
-            fields.append({"text": row["text"], "word": name, **_further(row, spans[number], further)})
-            numbers.append(rows.numbers[at])
-            sentences.append(at)
+        found = names(texts_of(row["text"], spans))
+        fields.extend(WordFields(row, span, name) for span, name in zip(spans, found, strict=True))
+        numbers.extend([rows.numbers[at]] * len(spans))
+        sentences.extend([at] * len(spans))
         labels.extend(type_of(tag) for tag in gold[TAGS] or ())
     return WordRows(tuple(fields), tuple(labels) if tagged else None, tuple(numbers), rows.source, sentences=tuple(sentences))
-
-
-def _further(row: Mapping[str, str], span: Span, further: Sequence[str]) -> dict[str, str]:
-    text, (start, end) = row["text"], span
-    known = {"bare": text[start:end], "before": text[:start], "after": text[end:], **row}
-    return {name: known[name] for name in further if name in known and name not in ("text", "word")}
 
 
 def type_of(tag: str) -> str:

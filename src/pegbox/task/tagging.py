@@ -190,7 +190,7 @@ class WordTagger:
 
     def scores(self, rows: Rows) -> tuple[WordRows, NDArray[np.floating]]:
         """The sentences' words, and log-probabilities of their types. Shape: [words, types]."""
-        words = word_rows(rows, () if self.prompt is None else self.prompt.field_names)
+        words = word_rows(rows)
         return words, self.scaling.apply(np.log(np.maximum(self.of_words.predict_proba(words), _LEAST)))
 
 
@@ -210,7 +210,7 @@ class TagPredictor(WordTagger):
 
     def request(self, rows: Rows) -> tuple[Prompt, Rows]:
         """See `pegbox.task.task.Prompted.request`: one row for each word."""
-        return self.prompt, word_rows(rows, self.prompt.field_names)
+        return self.prompt, word_rows(rows)
 
     def state(self) -> Mapping[str, Any]:
         """See `pegbox.task.task.Prompted.state`."""
@@ -218,7 +218,7 @@ class TagPredictor(WordTagger):
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """See `pegbox.task.task.Prompted.cut_rows`."""
-        words = word_rows(rows, self.prompt.field_names)
+        words = word_rows(rows)
         return tuple(sorted({words.sentences[at] for at in self.of_words.cut_rows(words)}))
 
 
