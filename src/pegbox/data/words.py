@@ -134,8 +134,8 @@ class WordFields(Mapping[str, str]):
 def word_rows(rows: Rows) -> WordRows:
     """Every word of every sentence as a row: ``text`` is its sentence, ``word`` how it is asked about.
 
-    Besides, ``bare`` is the word alone, ``before`` and ``after`` the text before and after it. Labels are the words' types, where
-    the sentences have tags.
+    Besides, ``bare`` is the word alone, ``before`` and ``after`` the text before and after it. Labels are the words' types,
+    where the sentences have tags.
     """
     fields: list[Mapping[str, str]] = []
     labels: list[str] = []
