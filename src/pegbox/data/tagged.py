@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pegbox.data.check import FIELD_LIMIT, OnProblem, count, no_rows, which
-from pegbox.data.read import whole_parts
+from pegbox.data.read import parts_of
 from pegbox.data.repeats import key, same_texts
 from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.sentences import read_sentences
@@ -44,7 +44,7 @@ def read_tagged(
     Raises: DataError with the source, the sentences and what to do.
     """
     reading = Reading(encoding, quotes, field_limit, on_problem)
-    source, test, dev = whole_parts(source, test, dev)
+    source, test, dev = parts_of(source, test, dev)
     if source == _SAMPLE and test is None and test_size:
         test = f"{_SAMPLE}/test"
     notes: list[str] = []
