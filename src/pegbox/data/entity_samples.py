@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pegbox.data.conll import Columns, parse_conll
@@ -17,7 +18,8 @@ class EntitySample:
     Settings: as in `pegbox.data.samples.Sample`, and
         members: the file in the wheel of each part.
         sizes: how many sentences each part has.
-        instruction: what a written prompt asks.
+        labels: the types, sorted.
+        words: type -> the natural word for it, where its own name does not say it.
     """
 
     name: str
@@ -30,6 +32,7 @@ class EntitySample:
     licence: str
     source: str
     labels: tuple[str, ...]
+    words: Mapping[str, str]
 
     @property
     def rows(self) -> int:
@@ -52,6 +55,7 @@ ENTITIES = EntitySample(
     "the news texts are Reuters', for research only; the wheel states none",
     "Tjong Kim Sang and De Meulder 2003, the CoNLL-2003 shared task, English",
     ("LOC", "MISC", "ORG", "PER"),
+    {"MISC": "nationality"},  # most of them are
 )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pegbox.data.entity_samples import ENTITIES
 from pegbox.data.rows import Rows
 from pegbox.data.sentences import read_sentences
+from pegbox.data.table import SAMPLE
 from pegbox.data.tagged import read_tagged, types_of
 from pegbox.data.words import OF_A_WORD
 from pegbox.errors import PromptError
@@ -18,7 +20,8 @@ def make(train: Rows, asked: Asked) -> tuple[Tagging, Prompt]:
     """The task that the sentences' tags describe, and the prompt to start from."""
     if asked.channel:
         raise PromptError("noisy-channel scoring for tagging", "the types' words scored after the word", "switch channel off")
-    words = {str(kind): (some,) if isinstance(some, str) else tuple(some) for kind, some in (asked.words or {}).items()}
+    given = ENTITIES.words if asked.words is None and train.source.startswith(f"{SAMPLE}{ENTITIES.name}") else asked.words or {}
+    words = {str(kind): (some,) if isinstance(some, str) else tuple(some) for kind, some in given.items()}
     task = Tagging(types_of(train), words, asked.calibration)  # type: ignore[arg-type]  # checked there
     prompt = asked.prompt or default_prompt(task)
     if "word" not in prompt.field_names:

@@ -15,7 +15,7 @@ _USUAL = {
     "LOCATION": "location",
     "ORG": "organization",
     "ORGANIZATION": "organization",
-    "MISC": "miscellaneous",
+    "MISC": "other",
     "GPE": "country",
     "NORP": "nationality",
     "FAC": "building",
