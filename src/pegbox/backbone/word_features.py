@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pegbox.backbone.engine import Engine
 from pegbox.backbone.layout import Ids, Speller
 from pegbox.backbone.passes import Row, batches
 
@@ -19,9 +18,12 @@ POSITIONS = 1024
 Words = Sequence[tuple[int, int]]
 
 
-@torch.no_grad()
 def word_features(
-    engine: Engine, speller: Speller, texts: Sequence[str], words: Sequence[Words], layers: Sequence[float]
+    speller: Speller,
+    context: int,
+    read: Callable[[Sequence[Ids]], torch.Tensor],
+    texts: Sequence[str],
+    words: Sequence[Words],
 ) -> NDArray[np.float32]:
     """The mean of each word's hidden states in its text, the texts' words one after the other.
 
@@ -29,23 +31,26 @@ def word_features(
     than the model's context is read in parts.
 
     Settings:
+        context: how many positions the model can read.
+        read: hidden states of some depths at every position of runs of token ids, padded on the right.
         words: where each text's words begin and end.
-        layers: depths to read, as shares of the model's layers.
 
-    Shape: [words of all texts, layers, H].
+    Shape: read gives [B, layers, T, H]; result [words of all texts, layers, H].
     """
-    start = speller.start or (speller.eos,)
+    start, after = speller.start, speller.after
+    if not after:
+        start = start or (speller.eos,)
     parts: list[list[Ids]] = []
     for text, some in zip(texts, words, strict=True):
         ends = [0, *(end for _, end in some)]
         pieces = speller.plain([text[before:end] for before, end in pairwise(ends)])
-        parts.extend(_fitting(pieces, engine.context - len(start)))
-    runs = [start + tuple(token for piece in part for token in piece) for part in parts]
+        parts.extend(_fitting(pieces, context - len(start) - len(after)))
+    runs = [(*start, *(token for piece in part for token in piece), *after) for part in parts]
     found: list[NDArray[np.float32]] = [np.zeros((0, 0, 0), np.float32)] * len(parts)
     for batch in batches([Row((), run, len(run), 0, at) for at, run in enumerate(runs)], POSITIONS):
-        states = engine.states([runs[at] for at in batch], layers)
-        for at, own in zip(batch, states, strict=True):
-            found[at] = _means(own[len(start) : len(runs[at])], [len(piece) for piece in parts[at]])
+        for at, own in zip(batch, read([runs[at] for at in batch]).transpose(1, 2), strict=True):
+            sizes = [len(piece) for piece in parts[at]]
+            found[at] = _means(own[len(start) : len(start) + sum(sizes)], sizes)
     return np.concatenate(found)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.data.words import spans_in, word_rows
@@ -57,7 +57,7 @@ class WordProbe:
 
         Raises: BackboneError for a backbone whose states are out of reach.
         """
-        if not isinstance(backbone, HuggingFaceBackbone):
+        if not isinstance(backbone, LoadedBackbone):
             raise BackboneError(f"words' features of a {type(backbone).__name__}", "a Transformers model", "leave probe out")
         judged, dev_features = word_rows(dev), features_of(backbone, dev, self.layers)
         train = train.take([int(at) for at in rng.permutation(len(train))])
@@ -82,7 +82,7 @@ class WordProbe:
         assert best is not None
         return best[1]
 
-    def _within(self, meter: Meter, backbone: HuggingFaceBackbone, train: Rows) -> tuple[NDArray[np.float32], int]:
+    def _within(self, meter: Meter, backbone: LoadedBackbone, train: Rows) -> tuple[NDArray[np.float32], int]:
         """Features of the first sentences' words, as far as the budget goes, and how many sentences that is."""
         found: list[NDArray[np.float32]] = []
         dearest, read = 0, 0
@@ -111,7 +111,7 @@ class _Read:
         return self.found
 
 
-def features_of(backbone: HuggingFaceBackbone, rows: Rows, layers: tuple[float, ...]) -> NDArray[np.float32]:
+def features_of(backbone: LoadedBackbone, rows: Rows, layers: tuple[float, ...]) -> NDArray[np.float32]:
     """The features of all words of these sentences. Shape: [words, layers, H]."""
     return backbone.word_features(rows.column("text"), [spans_in(gold) for gold in rows.gold or ()], layers)
 
@@ -124,7 +124,7 @@ class WordProbeTagger:
         layer: the depth that is read.
     """
 
-    backbone: HuggingFaceBackbone
+    backbone: LoadedBackbone
     layer: float
     scale: Scale
     linear: Linear
