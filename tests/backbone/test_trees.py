@@ -120,3 +120,16 @@ def test_a_training_step_reads_a_sentence_once(tiny_backbone, notation) -> None:
     live_texts = texts if notation.startswith("[soft") else 0
     assert step.backward <= 2 * (2 * (3 + len(" Text:")) + live_texts + each)
     assert step.forward - step.backward <= texts + 16  # what is frozen is read once for both variants
+
+
+def test_a_single_sentence_leaves_the_prompts_beginning_behind_and_not_itself(tiny_backbone) -> None:  # type: ignore[no-untyped-def]
+    tiny_backbone.forget()
+    prompt, choices = parse("Say it.\nText: {text}\nType of {word}: [answer]"), Choices(("none", "person"))
+    spent = []
+    for text in (0, 4):
+        before = tiny_backbone.spent.forward
+        tiny_backbone.bind(prompt, rows_of_words().take(range(text, text + 4)), choices).score(range(4))
+        spent.append(tiny_backbone.spent.forward - before)
+    own = [tree_size(*(f" {TEXTS[at]}\nType of {word}:" for word in WORDS)) for at in (0, 1)]
+    assert spent[1] == own[1]
+    assert spent[0] - own[0] >= len("Say it.\nText:")

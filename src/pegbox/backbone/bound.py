@@ -87,7 +87,8 @@ class HuggingFaceBound(LaidOut):
             shared = common_start(codes)
             if whole:  # nothing is live: leave at least the position that is read
                 shared = shared[: min(map(len, codes)) - 1]
-                if len(codes) == 1 and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
+                one = len({self._kin(row) for row in range(len(codes))}) == 1
+                if one and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
                     shared = shared[: len(self._flat(self._layouts[0][: self._own_pieces[0]]))]
             own = tuple(run[len(shared) :] for run in codes)
             self._fronts[first] = Front(shared, own) if whole else self._frozen.front(shared, own)
