@@ -123,6 +123,24 @@ def _residual() -> Any:
     return Residual()
 
 
+def _lowrank() -> Any:
+    from pegbox.tune.lowrank import LowRank
+
+    return LowRank()
+
+
+def _deep() -> Any:
+    from pegbox.tune.deep import Deep
+
+    return Deep()
+
+
+def _input() -> Any:
+    from pegbox.tune.input_made import InputMade
+
+    return InputMade()
+
+
 def _hybrid() -> Any:
     from pegbox.tune.search import Search
     from pegbox.tune.soft import Soft
@@ -206,6 +224,9 @@ METHODS: dict[str, Method] = {
         Method("soft", "soft", "the words before the text turned into vectors, and these learned", _soft),
         Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after),
         Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
+        Method("lowrank", "soft", "learned vectors, few numbers each, through a fixed random projection", _lowrank),
+        Method("deep", "soft", "keys and values in every layer, begun as those of the words before the text", _deep),
+        Method("input", "soft", "vectors that a small learned network makes for each text from its words", _input),
         Method(
             "hybrid", "hybrid", "words searched first, then those before the text turned into vectors and learned on", _hybrid
         ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.data.words import OF_A_WORD, WordRows
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, InputSlot, Prompt, Segment, Text, VectorSlot
 from pegbox.task.classification import Classification
 
 PASS = 2048
@@ -69,10 +69,11 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     if backbone.kind != "causal":
         return Lengths(backbone.context_lengths(prompt, rows))
     segments = [segment for segment in prompt if not isinstance(segment, Answer)]
-    first = next((at for at, segment in enumerate(segments) if isinstance(segment, SoftSlot)), len(segments))
+    first = next((at for at, segment in enumerate(segments) if isinstance(segment, VectorSlot)), len(segments))
     field = next((at for at, segment in enumerate(segments) if isinstance(segment, Field)), len(segments))
     behind = segments[first:]
-    common = behind[: field - first] if field > first else []
+    alike = not any(isinstance(segment, InputSlot) for segment in behind)
+    common = behind[: field - first] if field > first and alike else []
     apart = behind[len(common) :]
     together = sum(_length(segment, backbone) for segment in common)
     if not isinstance(rows, WordRows):
@@ -90,7 +91,7 @@ def _lengths(segments: Sequence[Segment], rows: Rows, backbone: Backbone) -> lis
 
 
 def _length(segment: object, backbone: Backbone) -> int:
-    if isinstance(segment, SoftSlot):
-        return segment.length
+    if isinstance(segment, VectorSlot):
+        return 0 if isinstance(segment, DeepSlot) else segment.length
     words = segment.text if isinstance(segment, Text) else segment.words if isinstance(segment, HardSlot) else None
     return len(backbone.encode(words)) if words else 0
