@@ -103,7 +103,7 @@ def _open(source: Any, reading: Reading, text: str | None, label: str | None, la
         return _pairs(source)
     stream = open_source(source, reading)
     if is_a(source, "datasets", "Dataset"):
-        stream.items = _named_tags(stream, source)
+        stream.items = _named_tags(stream.items, source)
     return stream
 
 
@@ -123,11 +123,11 @@ def _pairs(items: Sequence[Any]) -> Stream:
     return Stream("the list", records, ["text", "spans"], named=False)
 
 
-def _named_tags(stream: Stream, source: Any) -> Iterator[Record | Problem]:
+def _named_tags(items: Iterator[Record | Problem], source: Any) -> Iterator[Record | Problem]:
     """A data set's records, with the names of class labels for their numbers in lists."""
     found = {name: getattr(getattr(kind, "feature", None), "names", None) for name, kind in source.features.items()}
     known = {name: names for name, names in found.items() if names}
-    for item in stream.items:
+    for item in items:
         if isinstance(item, Record):
             named = {name: [names[at] for at in item.values[name]] for name, names in known.items()}
             item = replace(item, values={**item.values, **named})  # noqa: PLW2901
@@ -143,6 +143,8 @@ def _made(
             problems.append(item)
             continue
         values = dict(item.values)
+        if LINES in values:  # a CoNLL file's columns have numbers, which have done their work
+            text = label = None
         words = _column(values, text, WORD_NAMES)
         try:
             if words is not None and isinstance(values[words], (list, tuple)):
@@ -178,7 +180,7 @@ def _of_words(record: Record, values: Mapping[str, Any], column: str, label: str
     if not words or not all(isinstance(word, str) and word.strip() for word in words):
         raise _WrongError("text", f"column {column!r} is blank, or holds a word that is")
     text, spans = joined(words)
-    at = None if labelled is False else _column(values, None if values.get(LINES) else label, TAG_NAMES)
+    at = None if labelled is False else _column(values, label, TAG_NAMES)
     tags = None if at is None else values[at]
     if tags is None:
         if labelled:
@@ -295,7 +297,8 @@ def _rows(kept: Sequence[Made], tags: Mapping[int, list[str] | None], name: str,
         )
     more = [{field: str(one.record.values[field]) for field in fields} for one in kept]
     gold = tuple({WORDS: [list(word) for word in one.words], TAGS: tags[one.record.number]} for one in kept)
-    labels = None if any(one[TAGS] is None for one in gold) else rarest([one[TAGS] for one in gold])
+    bio = [found for one in kept if (found := tags[one.record.number]) is not None]
+    labels = rarest(bio) if len(bio) == len(kept) else None
     return Rows(tuple({**row, "text": one.text} for row, one in zip(more, kept, strict=True)), labels, numbers, name, gold)
 
 

@@ -100,7 +100,9 @@ class WordRows(Rows):
     def take(self, index: Sequence[int]) -> WordRows:
         """The rows at these positions, in this order."""
         picked = [int(at) for at in index]
-        return replace(super().take(picked), sentences=tuple(self.sentences[at] for at in picked))  # type: ignore[return-value]
+        some = super().take(picked)
+        assert isinstance(some, WordRows)  # `replace` keeps the class
+        return replace(some, sentences=tuple(self.sentences[at] for at in picked))
 
 
 @dataclass(frozen=True)

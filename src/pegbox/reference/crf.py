@@ -81,7 +81,8 @@ class CrfTagger:
 
     @property
     def parameters(self) -> int:
-        return int(self._tagger().info().header["num_features"])
+        found = self._tagger().info()
+        return len(found.state_features) + len(found.transitions)
 
     @property
     def nbytes(self) -> int:
