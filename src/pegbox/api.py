@@ -111,6 +111,7 @@ def tune(
 
     Raises: DataError, SettingsError, BackboneError; RunError where the folder holds another run.
     """
+    entry(task)  # complains of an unknown task before an unknown method
     if for_task(method, task).predictor:
         raise SettingsError(
             f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference"

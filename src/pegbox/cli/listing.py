@@ -43,8 +43,7 @@ def samples(as_json: Json = False) -> None:
     for s in SAMPLES.values():
         print(f"sample:{s.name}: {s.description}; {s.rows} rows, labels {', '.join(s.labels)}")
         print(f"    source: {s.source}\n    licence: {s.licence}")
-    print(
-        f"sample:{ENTITIES.name} (--task tag): {ENTITIES.description}; {ENTITIES.rows} sentences, types {', '.join(ENTITIES.labels)}"
-    )
+    types = ", ".join(ENTITIES.labels)
+    print(f"sample:{ENTITIES.name} (--task tag): {ENTITIES.description}; {ENTITIES.rows} sentences, types {types}")
     print(f"    parts to be named after it: {ENTITIES.name}/valid, {ENTITIES.name}/test; a comparison is scored on the latter")
     print(f"    source: {ENTITIES.source}\n    licence: {ENTITIES.licence}")
