@@ -63,7 +63,7 @@ class MaskedEngine(Core):
 def _unread_positions(model: torch.nn.Module) -> int:
     """How many of the configuration's positions no text can have: RoBERTa counts from behind its padding token's number."""
     tables = [part for name, part in model.named_modules() if name.endswith("position_embeddings")]
-    return max((t.padding_idx + 1 for t in tables if getattr(t, "padding_idx", None) is not None), default=0)  # type: ignore[operator]
+    return max((t.padding_idx + 1 for t in tables if getattr(t, "padding_idx", None) is not None), default=0)
 
 
 class MaskedBound(LaidOut):
