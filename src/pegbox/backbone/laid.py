@@ -142,7 +142,9 @@ class LaidOut:
         if not self._made_from_rows:
             return None
         pieces = ([self._layouts[row][at] for at in self._own_pieces] for row in asked)
-        return readings([tuple(token for ids in own for token in ids) for own in pieces], self._engine)
+        return readings(
+            [tuple(token for ids in own if isinstance(ids, tuple) for token in ids) for own in pieces], self._engine
+        )
 
     @cached_property
     def _made_from_rows(self) -> bool:
