@@ -319,8 +319,7 @@ def test_every_kind_of_method_runs(family: str, folders: dict[str, Path], moods:
     )
     accuracy = {line["method"]: line["accuracy"] for line in report.table()}
     assert set(accuracy) == set(METHODS)
-    assert accuracy["soft"] > accuracy["zero-shot"]
-    assert accuracy["lora"] > 0.9
+    assert accuracy["majority"] == pytest.approx(40 / 60)
 
 
 @pytest.mark.parametrize("family", ["roberta", "bart"])
