@@ -56,7 +56,7 @@ class EncoderDecoderBound(LaidOut):
         self.after, self._begin = speller.after, begin
         self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._read_answers(answers, "", speller)
-        cut = self._cut_targets(engine.context - len(begin) + 1)
+        cut = self._cut_targets(engine.context - len(begin))  # with room for the token that ends it
         cut |= self._cut_fields([engine.context - len(self.after)] * len(self._layouts))
         self.cut_rows = tuple(sorted(cut))
 
