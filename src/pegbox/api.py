@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pegbox
-from pegbox.artifact import Tuned, load, opened, seen_marks, seen_rows
+from pegbox.artifact import Tuned, load, opened, seen_rows
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.check import which
@@ -23,8 +23,7 @@ from pegbox.evaluate.scores import Evaluation, MeasuredEvaluation, evaluate_pred
 from pegbox.prompt import Prompt, parse
 from pegbox.recipe.comparison import Plan, Watch
 from pegbox.recipe.comparison import compare as run_comparison
-from pegbox.recipe.methods import defaults
-from pegbox.recipe.methods import method as known_method
+from pegbox.recipe.methods import defaults, for_task
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, run
 from pegbox.recipe.settings import identity, with_settings
@@ -112,7 +111,8 @@ def tune(
 
     Raises: DataError, SettingsError, BackboneError; RunError where the folder holds another run.
     """
-    if known_method(method).predictor:
+    entry(task)  # complains of an unknown task before an unknown method
+    if for_task(method, task).predictor:
         raise SettingsError(
             f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference"
         )
@@ -130,7 +130,7 @@ def tune(
     outcome = run(job, backbone, train, judged, Trail(place, watch))
     record = record_of(job, outcome, backbone, train, judged)
     record["notes"] = [*notes, *record["notes"]]
-    seen = frozenset(mark for part in (train, judged) for mark in seen_marks(asked, outcome.predictor.prompt, part))
+    seen = frozenset(mark for part in (train, judged) for mark in asked.marks(outcome.predictor.prompt, part))
     return Tuned(outcome.predictor, record, outcome.trail, seen)
 
 
@@ -213,7 +213,7 @@ def evaluate(
         raise DataError("data without test rows", "a sealed test part", "read it with test_size=0.2, or give rows to score")
     more = (*tuned.further_fields, *([] if group is None or group in tuned.further_fields else [group]))
     rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(tuned.task.name, data, text, label, more)
-    rows = rows if group is None else rows.grouped(group, tuned.task.reads(tuned.prompt))
+    rows = rows if group is None or rows.groups is not None else rows.grouped(group, tuned.task.reads(tuned.prompt))
     found: Evaluation | MeasuredEvaluation
     if isinstance(tuned.task, Classification):
         found = evaluate_predictor(tuned.classifier, rows, tuned.labels)

@@ -39,7 +39,8 @@ class Choices:
 
     Their log-probabilities are those of the words spelled token by token, at each token among the tokens that lead on to some
     choice; so they add up to 1 over the choices, a word may have any number of tokens, and longer words pay nothing for their
-    certain continuations. Only the choices' rows of the output matrix are multiplied.
+    certain continuations. Only the choices' rows of the output matrix are multiplied. A masked model reads all tokens of a word
+    at once, at as many masks (`pegbox.backbone.masked`).
 
     Settings:
         words: the answers.
@@ -56,7 +57,8 @@ class Choices:
 class Targets:
     """One text to be scored for each row (C = 1): the sum of its tokens' log-probabilities over the whole vocabulary.
 
-    A text longer than half of what the prompt's own words leave of the model's context is cut at its end.
+    A text longer than half of what the prompt's own words leave of the model's context is cut at its end; an encoder-decoder
+    model has all of its decoder for it. A masked model gives its pseudo-log-likelihood.
     """
 
     texts: tuple[str, ...]

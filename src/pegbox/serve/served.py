@@ -18,7 +18,7 @@ from pegbox.backbone.mixed import Passage, Standing
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, PromptError
 from pegbox.prompt import VectorSlot, format
-from pegbox.serve.names import Name
+from pegbox.prompt.names import Name
 from pegbox.task.classification import join_words
 
 
