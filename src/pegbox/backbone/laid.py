@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 
@@ -141,10 +142,9 @@ class LaidOut:
     def _read_rows(self, asked: Sequence[int]) -> torch.Tensor | None:
         if not self._made_from_rows:
             return None
-        pieces = ([self._layouts[row][at] for at in self._own_pieces] for row in asked)
-        return readings(
-            [tuple(token for ids in own if isinstance(ids, tuple) for token in ids) for own in pieces], self._engine
-        )
+        layouts = (self._layouts[row] for row in asked)
+        texts = [sum((cast(Ids, layout[at]) for at in self._own_pieces), ()) for layout in layouts]
+        return readings(texts, self._engine)
 
     @cached_property
     def _made_from_rows(self) -> bool:
