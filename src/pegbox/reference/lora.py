@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pegbox.backbone.loaded_backbone import LoadedBackbone
+from pegbox.backbone.quantized import hush
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.data.words import WordRows
@@ -106,6 +107,7 @@ class Lora:
                 f"LoRA for a {type(backbone).__name__}", "a Transformers model", "leave lora out of the comparison"
             )
         try:
+            hush()
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError as error:
             raise BackboneError("LoRA without the package peft", "peft 0.21 or later", "pip install 'pegbox[lora]'") from error
