@@ -44,8 +44,14 @@ def listed(text: str | None) -> tuple[str, ...]:
 
 
 def method_names(text: str | None) -> tuple[str, ...] | None:
-    """Methods by their names, or all of them; None where none are given."""
-    return tuple(METHODS) if text is not None and text.strip() == "all" else listed(text) or None
+    """Methods by their names, or all of them; None where nothing is said. Raises SettingsError for a list without a name."""
+    if text is None:
+        return None
+    if not (names := listed(text)):
+        raise SettingsError(
+            f"--methods {text!r}", "names with commas between them, or all", "leave --methods out for the usual ones"
+        )
+    return tuple(METHODS) if names == ("all",) else names
 
 
 def pairs(items: Sequence[str] | None) -> dict[str, str]:

@@ -32,7 +32,7 @@ from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, Outcome, run
 from pegbox.recipe.settings import identity, with_settings
 from pegbox.task.classification import Classification
-from pegbox.task.predictor import Predictor, PromptPredictor, Requesting
+from pegbox.task.predictor import Cutting, Predictor, PromptPredictor, Requesting
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Event, Trail
 
@@ -182,7 +182,7 @@ class _Work:
         A prompt that several seeds ended with, such as the written one, reads the rows once.
         """
         if not isinstance(predictor, Requesting):
-            return predictor.predict_proba(rows), 0
+            return predictor.predict_proba(rows), len(predictor.cut_rows(rows)) if isinstance(predictor, Cutting) else 0
         known = predictor.prompt.digest() if isinstance(predictor, PromptPredictor) else None
         scores, cut = self.scored.get(known or "", (None, 0))
         if scores is None:

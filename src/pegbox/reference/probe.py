@@ -12,7 +12,7 @@ from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 from pegbox.reference.linear import Linear, fit_linear
-from pegbox.reference.texts import features_within, text_features
+from pegbox.reference.texts import cut_texts, features_within, text_features
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.dev_score import DevScore, score_of
@@ -55,6 +55,8 @@ class Probe:
         features = features_within(meter, 1.0, train, prompt, backbone, self.layers)
         if len(features) < len(train):
             trail.write("note", text=f"the budget was spent after {len(features)} of {len(train)} training rows")
+        if cut := len(cut_texts(train.take(range(len(features))), prompt, backbone)):
+            trail.write("note", text=f"{cut} of {len(features)} training texts were cut to the model's context")
         gold, dev_gold = task.gold(train)[: len(features)], task.gold(dev)
         best: tuple[DevScore, ProbePredictor] | None = None
         for (at, layer), (pool, name) in itertools.product(enumerate(self.layers), enumerate(POOLS)):
@@ -113,3 +115,7 @@ class ProbePredictor:
         """See `pegbox.task.predictor.Predictor.predict_proba`."""
         features = text_features(rows, self.template, self.backbone, (self.layer,))
         return self.linear.probabilities(self.scale(features[:, 0, self.pool]))
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        """Positions of the rows whose texts are cut to fit into the model's context."""
+        return cut_texts(rows, self.template, self.backbone)

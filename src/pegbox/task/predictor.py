@@ -48,6 +48,14 @@ class Requesting(Protocol):
         """The prompt and the rows as they are sent, with what a predictor puts beside the rows' own texts."""
 
 
+@runtime_checkable
+class Cutting(Protocol):
+    """A predictor whose model reads no more than its context."""
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        """Positions of the rows whose texts are cut to fit into the model's context."""
+
+
 @dataclass(frozen=True)
 class PromptPredictor:
     """A filled prompt over a frozen backbone, calibrated."""
