@@ -43,8 +43,8 @@ class SaidBound:
     def __init__(self, scores: torch.Tensor) -> None:
         self.answer = scores
 
-    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
-        return self.answer.expand(1, len(index), -1)
+    def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
+        return self.answer.expand(1, len(index), -1) if only is None else self.answer[list(only)][None, :, None]
 
 
 def test_labels_words_are_asked_for_in_the_labels_order() -> None:

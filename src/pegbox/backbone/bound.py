@@ -19,6 +19,8 @@ from pegbox.backbone.live import Variants, codes, variants
 from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Choices, Live, Targets
+from pegbox.backbone.stems import stemmed, worth_it
+from pegbox.backbone.storage import Block
 from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
@@ -114,14 +116,16 @@ class HuggingFaceBound:
                 self._long.add(at)
         return tuple(sorted(cut))
 
-    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+    def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
         now = variants(live or {}, self.prompt, self.numbers, len(asked), self._engine)
+        if only is not None and (self.trie is None or not self._over_vocabulary):
+            raise PromptError("one answer for each row", "choices over the vocabulary", "ask for all answers")
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
-            return self._read(self._plan(asked, now), range(len(asked)), now)
+            return self._read(self._plan(asked, now, only), range(len(asked)), now)
         with torch.no_grad():
-            plan = self._plan(asked, now)
+            plan = self._plan(asked, now, only)
             order = sorted(range(len(asked)), key=lambda at: (len(plan.front.own[asked[at]]), asked[at]))
             portions = [order[at : at + PORTION] for at in range(0, len(order), PORTION)]
             found = torch.cat([self._read(plan, portion, now) for portion in portions], dim=1)
@@ -132,7 +136,7 @@ class HuggingFaceBound:
         """See `pegbox.backbone.seam.Bound.next_words`."""
         asked = self._checked(index)
         now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
-        states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
+        states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
 
     def contexts(self, index: Sequence[int]) -> list[Ids]:
@@ -149,7 +153,7 @@ class HuggingFaceBound:
             )
         return asked
 
-    def _plan(self, asked: list[int], now: Variants) -> Plan:
+    def _plan(self, asked: list[int], now: Variants, only: Sequence[int] | None = None) -> Plan:
         """Where what is live begins, and what all the rows asked about look back on there."""
         whole = len(self._layouts[0])
         first = min((self._places[name] for name in now.names), default=whole)
@@ -157,7 +161,7 @@ class HuggingFaceBound:
             first = 0  # a slot without words could leave no position to read the answer from
         if first <= min(self._own_pieces, default=0) and now.needs_gradient and self._long.intersection(asked):
             first = 0  # a pass over so long a text is not held for the way back, which nothing kept may stand before
-        plan = Plan(asked, first, first == whole, self._front(first, first == whole), [], [])
+        plan = Plan(asked, first, first == whole, self._front(first, first == whole), [], [], only)
         plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
@@ -222,23 +226,34 @@ class HuggingFaceBound:
         widths = {tuple(len(self._tail(plan, row, now, variant)) for row in plan.asked) for variant in range(now.count)}
         if len(widths) > 1 or len({len(common) for common in commons}) > 1:
             return []
-        trunks, skip = (((),) if self.trie is None else self.trie.trunks()), len(commons[0])
-        own = sum(len(self.targets[row]) - 1 for row in plan.asked) if self.targets else len(plan.asked) * sum(map(len, trunks))
-        size = skip + own + len(trunks) * sum(width - skip for width in widths.pop())
+        skip = len(commons[0])
+        ways = [self._ways(plan, at) for at in range(len(plan.asked))]
+        size = skip + sum(width - skip + len(way) for width, some in zip(widths.pop(), ways, strict=True) for way in some)
         return commons if size <= PACKED and self._engine.packs else []
 
-    def _rows(self, plan: Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[Row]:
-        """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
+    def _ways(self, plan: Plan, at: int) -> Sequence[Ids]:
+        """What is to be read after a row, its number among those asked about, for what is scored."""
+        if self.targets is not None:
+            return (self.targets[plan.asked[at]][:-1],)
+        if self.trie is None:
+            return ((),)
+        return self.trie.trunks() if plan.only is None else (self.trie.path(plan.only[at]),)
+
+    def _rows(self, plan: Plan, some: Sequence[int], now: Variants, answered: bool = False, room: int = 0) -> list[Row]:
+        """The rows of a pass: for each variant some of those asked about, where `answered` each followed by its ways.
+
+        Settings:
+            room: positions that must be left after each.
+        """
         owns = [()] * len(some) if plan.whole else self._frozen.own(plan.front, [plan.asked[at] for at in some])
         rows = []
         for variant, (head, skip) in enumerate(plan.stems):
             for at, own in zip(some, owns, strict=True):
                 row = plan.asked[at]
                 tail = self._tail(plan, row, now, variant)[skip:]
-                for trunk in trunks:
-                    path = self.targets[row][:-1] if self.targets else trunk
-                    rows.append(Row((*head, *own), tail + path, len(tail), variant, at))
-                    self._check_room(rows[-1], row, skip if plan.commons else 0)
+                for way in self._ways(plan, at) if answered else ((),):
+                    rows.append(Row((*head, *own), tail + way, len(tail), variant, at))
+                    self._check_room(rows[-1], row, room + (skip if plan.commons else 0))
         return rows
 
     def _check_room(self, made: Row, row: int, common: int) -> None:
@@ -317,11 +332,13 @@ class HuggingFaceBound:
     def _read(self, plan: Plan, some: Sequence[int], now: Variants) -> torch.Tensor:
         """Log-probabilities for some of the rows asked about. Shape: [K, rows, C]."""
         if self.targets is not None:
-            return self._sum_targets(self._rows(plan, some, now, ((),)), plan, now)
+            return self._sum_targets(self._rows(plan, some, now, answered=True), plan, now)
+        if plan.only is not None:
+            return self._sum_choices(self._rows(plan, some, now, answered=True), plan.only, plan, now)
         if self.trie is None:
             raise PromptError("no answers to score", "choices or targets", "bind the prompt with answers")
         trunks = self.trie.trunks()
-        states = self._hidden(self._rows(plan, some, now, trunks), now, plan.commons)
+        states = self._after(plan, some, now, trunks)
         found = self.trie.read(
             lambda trunk, depth: torch.stack([states[n][depth] for n in range(trunk, len(states), len(trunks))]), self._shares
         )
@@ -332,6 +349,21 @@ class HuggingFaceBound:
             return self._engine.logits(states).log_softmax(-1)[:, list(tokens)]
         return self._engine.logits(states, tokens).log_softmax(-1)
 
+    def _after(self, plan: Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> Sequence[torch.Tensor]:
+        """Last hidden states from where the answer begins, for each variant, row and trunk."""
+        if len(trunks) > 1 and not plan.commons:
+            rows = self._rows(plan, some, now, room=max(map(len, trunks)))
+            if worth_it(rows, len(trunks)):
+                return stemmed(rows, trunks, lambda own: self._kept(own, now), lambda on: self._hidden(on, now))
+        return self._hidden(self._rows(plan, some, now, answered=True), now, plan.commons)
+
+    def _kept(self, rows: Sequence[Row], now: Variants) -> tuple[list[torch.Tensor], Block]:
+        """Rows' last hidden states, from where the answer begins, and their keys and values."""
+        embeds = now.embeds([row.codes for row in rows], [row.variant for row in rows], [row.at for row in rows])
+        lengths = [len(row.codes) for row in rows]
+        hidden, kept = self._engine.read_on([row.head for row in rows], embeds, lengths, range(len(rows)))
+        return [hidden[at, row.read - 1 : len(row.codes)] for at, row in enumerate(rows)], kept
+
     def _sum_targets(self, rows: Sequence[Row], plan: Plan, now: Variants) -> torch.Tensor:
         """Sums the targets' tokens' log-probabilities. Shape: [K, rows, 1]."""
         assert self.targets is not None
@@ -339,4 +371,15 @@ class HuggingFaceBound:
         for row, states in zip(rows, self._hidden(rows, now, plan.commons), strict=True):
             target = torch.tensor(self.targets[plan.asked[row.at]], device=states.device)
             sums.append(self._engine.logits(states).log_softmax(-1).gather(-1, target[:, None]).sum())
+        return torch.stack(sums).view(now.count, -1, 1)
+
+    def _sum_choices(self, rows: Sequence[Row], only: Sequence[int], plan: Plan, now: Variants) -> torch.Tensor:
+        """Sums the log-probabilities of the tokens chosen on the way to each row's one answer. Shape: [K, rows, 1]."""
+        assert self.trie is not None
+        chosen = [self.trie.choices(only[row.at]) for row in rows]
+        hidden = self._hidden(rows, now, plan.commons)
+        states = torch.stack([own[depth] for own, some in zip(hidden, chosen, strict=True) for depth, _ in some])
+        tokens = torch.tensor([token for some in chosen for _, token in some], device=states.device)
+        logs = self._engine.logits(states).log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+        sums = [part.sum() for part in logs.split([len(some) for some in chosen])]
         return torch.stack(sums).view(now.count, -1, 1)

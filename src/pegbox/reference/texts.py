@@ -22,7 +22,7 @@ def row_texts(rows: Rows, prompt: Prompt) -> list[str]:
 
 
 def cut_texts(rows: Rows, prompt: Prompt, backbone: Backbone) -> tuple[int, ...]:
-    """Positions of the rows of whose texts `text_features` reads only the beginning: with the mark before it, one is too long."""
+    """Positions of the rows of whose texts `text_features` reads only the beginning, after the mark that stands before each."""
     texts = row_texts(rows, prompt)
     return tuple(at for at, text in enumerate(texts) if len(backbone.encode(text)) >= backbone.context)
 

@@ -148,6 +148,10 @@ class BoundClassification:
         """Cross-entropy in nats, over the labels alone or the whole vocabulary, as bound. Shape: [K, B]."""
         if self.gold is None:
             raise DataError("a loss for rows without labels", "labelled rows", "name the label column")
+        if (
+            not self._among_labels and max(self._counts) == 1
+        ):  # a word's share of the vocabulary does not ask what the others are
+            return -self._bounds[0].score(index, live, self.gold[list(index)].tolist())[..., 0]
         scores = self.scores(index, live) if self._among_labels else self._labels(index, live)
         gold = self.gold[list(index)].to(scores.device).expand(scores.shape[0], -1)
         return -scores.gather(-1, gold[..., None])[..., 0]
