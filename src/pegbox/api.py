@@ -200,7 +200,9 @@ def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | N
     opening = {"rows_digest": found.rows_digest, "rows": found.rows, "source": found.source, "accuracy": found.scores.accuracy}
     if (count := opened(tuned.evaluations, opening)) > 1:
         said.append(f"these rows have now been opened {count} times with this prompt; choose nothing by their scores")
-    if cut := tuned.predictor.cut_rows(rows):
+    if isinstance(tuned.predictor, PromptPredictor):
+        said += tuned.predictor.told(rows, "texts")
+    elif cut := tuned.predictor.cut_rows(rows):
         said.append(f"{len(cut)} of {found.rows} texts were cut to the model's context")
     if seen := seen_rows(tuned, rows):
         were = "was" if len(seen) == 1 else "were"

@@ -137,8 +137,8 @@ class _Work:
     place: Path
     watch: Watch
     openings: Openings
-    scored: dict[str, tuple[NDArray[np.float32], int]] = field(default_factory=dict)
-    """The test rows' label scores under a prompt that some cell has found, before calibration, and how many were cut."""
+    scored: dict[str, tuple[NDArray[np.float32], tuple[str, ...]]] = field(default_factory=dict)
+    """The test rows' label scores under a prompt that some cell has found, before calibration, and notes on long texts."""
 
     def folder(self, name: str, seed: int) -> Path:
         return self.place / "cells" / f"{name}-{seed}-{self._digest(name, seed)[:10]}"
@@ -155,7 +155,7 @@ class _Work:
         outcome = run(job, self.backbone, train, dev, Trail(own, lambda event: self.watch(name, seed, event)))
         self.watch(name, seed, {"event": "test", "rows": len(self.test), "dev_accuracy": outcome.dev_accuracy})
         rows = self.openings.open(f"final scores of {name}, seed {seed}", own.name)
-        probabilities, cut = self._scored(outcome.predictor, rows)
+        probabilities, told = self._scored(outcome.predictor, rows)
         saved = self._save(job, outcome, (train, dev, rows), own / "prompt")
         cell = Cell(
             method=name,
@@ -168,7 +168,7 @@ class _Work:
             readable=outcome.kept and outcome.predictor.prompt.readable,
             nearest=outcome.nearest,
             trail=outcome.trail,
-            notes=(*outcome.notes, *_cuts(cut, len(rows))),
+            notes=(*outcome.notes, *told),
             spends=METHODS[name].spends,
         )
         _write_cell(own, cell)
@@ -176,22 +176,23 @@ class _Work:
         self.watch(name, seed, {"event": "end", "accuracy": accuracy})
         return cell
 
-    def _scored(self, predictor: Predictor, rows: Rows) -> tuple[NDArray[np.float32], int]:
-        """The test rows' probabilities, and how many of their texts were cut.
+    def _scored(self, predictor: Predictor, rows: Rows) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """The test rows' probabilities, and what is to be said of texts that were too long.
 
         A prompt that several seeds ended with, such as the written one, reads the rows once.
         """
         if not isinstance(predictor, Requesting):
-            return predictor.predict_proba(rows), len(predictor.cut_rows(rows)) if isinstance(predictor, Cutting) else 0
-        known = predictor.prompt.digest() if isinstance(predictor, PromptPredictor) else None
-        scores, cut = self.scored.get(known or "", (None, 0))
+            cut = len(predictor.cut_rows(rows)) if isinstance(predictor, Cutting) else 0
+            return predictor.predict_proba(rows), _cuts(cut, len(rows))
+        known = f"{predictor.prompt.digest()} {predictor.task.long}" if isinstance(predictor, PromptPredictor) else None
+        scores, told = self.scored.get(known or "", (None, ()))
         if scores is None:
             prompt, sent = predictor.request(rows)
             bound = predictor.task.bind(prompt, predictor.backbone, sent)
-            scores, cut = bound.log_probabilities()[0], len(bound.cut_rows)
+            scores, told = bound.log_probabilities()[0], bound.told("test texts")
         if known is not None:
-            self.scored[known] = scores, cut
-        return predictor.calibration.probabilities(scores), cut
+            self.scored[known] = scores, told
+        return predictor.calibration.probabilities(scores), told
 
     def _save(self, job: Job, outcome: Outcome, rows: tuple[Rows, Rows, Rows], place: Path) -> Path | None:
         """The artifact's folder, where there is a prompt to save; the opening of the test rows is written in it."""

@@ -81,11 +81,12 @@ def seconds_of(request: Request, asked: float | None) -> float:
 
 async def score(request: Request, served: Served, rows: Rows, seconds: float) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     """Probabilities [B, C], and the positions of rows whose texts were cut."""
-    if not served.channel:
+    if not served.alone:
         return await answered(request, Scoring(served, rows, seconds))
     parts = [rows.take(range(at, min(at + APART, len(rows)))) for at in range(0, len(rows), APART)]
     made = [await answered(request, Errand(lambda part=part: served.by_itself(part), len(part), seconds)) for part in parts]  # type: ignore[misc]
-    return np.concatenate(made), ()
+    cut = () if served.channel else served.tuned.cut_rows(rows)
+    return np.concatenate(made), cut
 
 
 async def answered(request: Request, work: Seated[Result] | Errand[Result]) -> Result:

@@ -21,6 +21,9 @@ from pegbox.prompt import format
 from pegbox.serve.names import Name
 from pegbox.task.classification import join_words
 
+MOST_BRANCHES = 4
+"""Ways on from a text that are read beside each other in the running batch, the text anew for each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Served:
@@ -43,6 +46,11 @@ class Served:
     @property
     def channel(self) -> bool:
         return self.tuned.predictor.task.channel
+
+    @property
+    def alone(self) -> bool:
+        """Whether its rows are scored by themselves: in a noisy channel, in pieces, or with words that part in many places."""
+        return self.channel or not self.tuned.predictor.task.long.plain or self.standing.branches > MOST_BRANCHES
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -96,3 +96,7 @@ class PromptPredictor:
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts are cut to fit into the model's context."""
         return self.task.bind(self.prompt, self.backbone, rows).cut_rows
+
+    def told(self, rows: Rows, what: str) -> tuple[str, ...]:
+        """What is to be said of those of these texts that are too long, as `BoundClassification.told`."""
+        return self.task.bind(self.prompt, self.backbone, rows).told(what)

@@ -303,8 +303,7 @@ class Descent:
             )
 
     def _say_cuts(self, course: _Course) -> None:
-        if cut := len(course.bound.cut_rows):
-            text = f"{cut} of {course.bound.size} training texts were cut to the model's context"
+        for text in course.bound.told("training texts"):
             self.trail.write("note", text=text)
 
     # --- resume -----------------------------------------------------------------------------------------------------
