@@ -15,6 +15,12 @@ Task = Annotated[str, typer.Option("--task", help=TASK)]
 TaskSettings = Annotated[
     list[str] | None, typer.Option("--task-set", help="A setting of the task, as its page names them: 'name=value'. Repeat.")
 ]
+LongTexts = Annotated[
+    str | None,
+    typer.Option(
+        "--long", help="What is read of too long texts: head, tail, or chunks, whose scores are pooled. Default: head."
+    ),
+]
 Group = Annotated[
     str | None, typer.Option(help="A column, such as language: every score is told for each of its values as well.")
 ]
@@ -84,6 +90,11 @@ def pairs_by_method(items: Sequence[str] | None) -> dict[str, dict[str, str]]:
             )
         found.setdefault(method, {})[setting] = value
     return found
+
+
+def task_pairs(items: Sequence[str] | None, long: str | None) -> dict[str, str]:
+    """The task's settings as ``name=value``, and what `--long` says beside them."""
+    return pairs(items) | ({} if long is None else {"long.way": long})
 
 
 def label_words(items: Sequence[str] | None) -> dict[str, tuple[str, ...]] | None:

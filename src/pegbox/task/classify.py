@@ -10,6 +10,7 @@ from pegbox.data.rows import Rows
 from pegbox.data.samples import sample
 from pegbox.data.table import SAMPLE, read_table
 from pegbox.prompt import Answer, Field, Prompt, Text
+from pegbox.task import verbalizer
 from pegbox.task.classification import Classification
 from pegbox.task.entry import Asked, Entry
 
@@ -35,11 +36,10 @@ def default_prompt(task: Classification, instruction: str | None = None, text: s
     """The written prompt for those who bring none: what to do, the text, and where the label goes.
 
     Settings:
-        instruction: what to do; by default to classify the text as one of the label words.
+        instruction: what to do; by default to classify the text as one of the label words, of which many are not all named.
         text, label: what stands before the text and before the label.
     """
-    words = [words[0] for words in task.words.values()]
-    asked = instruction or f"Classify the text as {', '.join(words[:-1])} or {words[-1]}."
+    asked = instruction or verbalizer.instruction([words[0] for words in task.words.values()])
     return Prompt.of(Text(f"{asked}\n{text}: "), Field("text"), Text(f"\n{label}: "), Answer())
 
 

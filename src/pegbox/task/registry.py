@@ -31,8 +31,15 @@ def _classify() -> Entry:
     return ENTRY
 
 
+def _multilabel() -> Entry:
+    from pegbox.task.multilabel import ENTRY
+
+    return ENTRY
+
+
 TASKS: dict[str, tuple[str, Callable[[], Entry]]] = {
     "classify": ("one label for each text", _classify),
+    "multilabel": ("any number of labels for each text", _multilabel),
 }
 """Each task's name, with a line for people and the way to its entry."""
 
