@@ -25,7 +25,7 @@ def instruction(words: Sequence[str]) -> str:
 
 
 def own_words(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Each label's own name as its word: ``card_arrival`` or ``card:arrival`` becomes "card arrival", ``HassTurnOn`` "Hass Turn On".
+    """Each label's own name as its word: ``card_arrival`` or ``card:arrival`` is "card arrival", ``HassTurnOn`` "Hass Turn On".
 
     Labels that would come out alike, such as ``a-b`` and ``a_b``, stay as they are.
     """

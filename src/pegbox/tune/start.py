@@ -48,7 +48,7 @@ def filled_at_start(prompt: Prompt, backbone: Backbone, task: Classification) ->
 
 
 def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count: int) -> list[int]:
-    """Token ids to start from: a plain instruction that names the labels (some, of many), again and again until the slot is full.
+    """Token ids to start from: an instruction that names the labels (some, of many), again and again until the slot is full.
 
     Source: Lester et al. 2021, section 3.2, start from the labels' words; that these stand in a sentence is ours. The labels
         stand in their own order, as in the prompt that pegbox writes: by chance they started worse.
