@@ -65,7 +65,7 @@ def test_intents_with_sentences_enough_in_every_language_are_kept() -> None:
         for lang in LANGUAGES
     ]
     rows, note = parse_intents(each)
-    assert note == "left out 1 intents with fewer than 8 different sentences in some language"
+    assert note == "left out 1 intent with fewer than 8 different sentences in some language"
     assert [number for number, _, _ in rows] == list(range(1, len(rows) + 1))
     assert {label for *_, label in rows} == {"HassSet", "HassTurnOn"}
     assert {fields["text"] for _, fields, label in rows if label == "HassSet" and fields["language"] == "fr"} == {

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pegbox.data.check import count
 from pegbox.data.sentence_templates import Templates
 
 LANGUAGES = ("de", "en", "es", "fr", "it")
@@ -113,7 +114,7 @@ def parse_intents(contents: Sequence[bytes]) -> tuple[list[tuple[int, Mapping[st
         if len(owners[sentence]) == 1
     ]
     left_out = len(set.union(*map(set, drawn.values()))) - len(common)
-    note = f"left out {left_out} intents with fewer than {FEWEST} different sentences in some language"
+    note = f"left out {count(left_out, 'intent')} with fewer than {FEWEST} different sentences in some language"
     return [(number, fields, label) for number, (fields, label) in enumerate(rows, 1)], note
 
 

@@ -1,6 +1,6 @@
 """Sentences drawn from templates such as ``turn on [the] (lamp|light) in {area}``, as voice assistants write them.
 
-``[x]`` may be left out, ``(x|y)`` is one of them, ``(x;y)`` all of them in any order. ``<rule>`` stands for a template elsewhere,
+``[x]`` may be left out, ``(x|y)`` is one of them, ``(x;y)`` all of them in any order. ``<rule>`` stands for another template,
 ``{list}`` or ``{list:name}`` for one of a list's values, which are templates too.
 """
 
