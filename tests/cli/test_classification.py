@@ -80,9 +80,8 @@ def test_long_texts_are_read_as_asked_and_that_is_kept_and_said(run: Run, tmp_pa
     _, err = run("evaluate", "made", data)
     assert "40 of 40 texts were too long and read in " in err
     assert json.loads(Path("made/prompt.json").read_text(encoding="utf-8"))["long"]["tokens"] == 24
-    out, _ = run(
-        "compare", data, "--methods", "zero-shot,tfidf", "--long", "tail", "--task-set", "long.tokens=8", "--out", "r", *QUICK
-    )
+    tail = ("--long", "tail", "--task-set", "long.tokens=8")
+    run("compare", data, "--methods", "zero-shot,tfidf", *tail, "--out", "r", *QUICK)
     page = Path("r/report.html").read_text(encoding="utf-8")
     assert "of 8 of 8 test texts the end was read, as they were too long" in page
     _, err = run("compare", data, "--long", "middle", status=2)
