@@ -120,7 +120,5 @@ def test_many_labels_are_not_all_written_into_prompts() -> None:
     assert "options" in layouts(parse(PLAIN), names[:20], False, "")
     assert "options" not in layouts(parse(PLAIN), names, False, "")
     assert asked({name: [name] for name in names[:3]}) == "Choose label 0, label 1 or label 2."
-    assert (
-        asked({name: [name] for name in names})
-        == "Give the text a label of a few words, such as label 0, label 10 or label 20."
-    )
+    some = "Give the text a label of a few words, such as label 0, label 10 or label 20."
+    assert asked({name: [name] for name in names}) == some
