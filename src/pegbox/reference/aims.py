@@ -34,7 +34,7 @@ def whole_texts(task: Classification, *parts: Rows) -> tuple[Rows, ...]:
     if not isinstance(task, LabelChoice):
         return parts
     return tuple(
-        rows.take([at for at, number in enumerate(rows.numbers) if number not in rows.numbers[:at][-1:]]) for rows in parts
+        rows.take([at for at in range(len(rows)) if rows.numbers[at - 1 : at] != rows.numbers[at : at + 1]]) for rows in parts
     )
 
 

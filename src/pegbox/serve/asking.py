@@ -111,10 +111,11 @@ async def _gone(request: Request) -> None:
 
 
 def labelled(served: Served, chances: NDArray[np.float32], cut: Sequence[int]) -> list[dict[str, Any]]:
-    """Each row's label, its probability, and those of all labels."""
+    """Each row's label, its probability, and those of all labels; where a text may have several, these too."""
     rows = []
     for at, row in enumerate(chances):
         shares = {label: round(float(share), 6) for label, share in zip(served.labels, row, strict=True)}
         label = served.labels[int(row.argmax())]
-        rows.append({"label": label, "probability": shares[label], "probabilities": shares, "cut": at in cut})
+        several = {} if (given := served.given(row)) is None else {"labels": given}
+        rows.append({"label": label, **several, "probability": shares[label], "probabilities": shares, "cut": at in cut})
     return rows

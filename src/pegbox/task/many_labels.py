@@ -199,9 +199,13 @@ class SetReference:
 
     def answers(self, rows: Rows) -> Sequence[Labels]:
         """Each row's labels."""
+        return [tuple(own) for own in self.given(self.scores(rows))]
+
+    def given(self, scores: NDArray[np.float32]) -> list[list[str]]:
+        """The labels whose shares reach their thresholds; shares beyond the labels' own are left aside. Shape: [B, C or more]."""
         cuts = np.array(self.thresholds or [0.5] * len(self.task.labels))
-        given = self.scores(rows) >= cuts
-        return [tuple(label for label, yes in zip(self.task.labels, row, strict=True) if yes) for row in given]
+        reached = scores[:, : len(cuts)] >= cuts
+        return [[label for label, yes in zip(self.task.labels, row, strict=True) if yes] for row in reached]
 
     def told(self, rows: Rows, what: str) -> tuple[str, ...]:
         """See `pegbox.task.predictor.told_of`."""
