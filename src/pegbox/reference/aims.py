@@ -33,9 +33,12 @@ def whole_texts(task: Classification, *parts: Rows) -> tuple[Rows, ...]:
     """The rows, each text once where a multi-label task has parted it into one row for each label."""
     if not isinstance(task, LabelChoice):
         return parts
-    return tuple(
-        rows.take([at for at in range(len(rows)) if rows.numbers[at - 1 : at] != rows.numbers[at : at + 1]]) for rows in parts
-    )
+    return tuple(rows.take([at for at in range(len(rows)) if at == 0 or _another(rows, at)]) for rows in parts)
+
+
+def _another(rows: Rows, at: int) -> bool:
+    """Whether a row is of another text than the row before it."""
+    return rows.numbers[at - 1] != rows.numbers[at]
 
 
 def aim_of(task: Classification, train: Rows, dev: Rows) -> Aim:

@@ -202,7 +202,7 @@ class SetReference:
         return [tuple(own) for own in self.given(self.scores(rows))]
 
     def given(self, scores: NDArray[np.float32]) -> list[list[str]]:
-        """The labels whose shares reach their thresholds; shares beyond the labels' own are left aside. Shape: [B, C or more]."""
+        """The labels whose shares reach their thresholds; that of no label is left aside. Shape: [B, C or more]."""
         cuts = np.array(self.thresholds or [0.5] * len(self.task.labels))
         reached = scores[:, : len(cuts)] >= cuts
         return [[label for label, yes in zip(self.task.labels, row, strict=True) if yes] for row in reached]
