@@ -98,7 +98,7 @@ class Long:
         return capped * len(rows) if alike else capped
 
     def _pieces(self, text: str, room: int, cutter: Cutter) -> list[str]:
-        if len(text) <= room or cutter.size(text) <= room:  # a token has a character at least, or close to it
+        if cutter.size(text) <= room:
             return [text]
         if self.way == "chunks":
             return cutter.pieces(text, room, min(self.overlap, room // 2))
