@@ -53,11 +53,11 @@ def test_a_label_with_rows_enough_gets_the_threshold_with_the_best_f1() -> None:
 
 def test_a_label_with_few_rows_gets_the_one_for_all() -> None:
     frequent = np.array([0.9, 0.8, 0.7, 0.65, 0.6, 0.2, 0.1, 0.1])
-    rare = np.array([0.05, 0.1, 0.3, 0.1, 0.0, 0.0, 0.0, 0.0])  # its one row would be found at 0.2, which is only chance
+    rare = np.array([0.0, 0.1, 0.05, 0.1, 0.0, 0.0, 0.0, 0.0])  # its one row would be found at 0.05, which is only chance
     gold = np.stack([np.arange(8) < 5, np.arange(8) == 2], axis=1)
     found = thresholds(np.stack([frequent, rare], axis=1), gold)
     assert found[0] == pytest.approx(0.4)
-    assert found[1] == pytest.approx(0.45)  # between 0.6 and 0.3: of all sixteen scores five are given, all of them right
+    assert found[1] == pytest.approx(0.4)  # of all sixteen scores five are given, all of them right, and one is missed
 
 
 def test_equal_scores_are_not_parted() -> None:

@@ -99,7 +99,7 @@ def compare(
     from pegbox.data.limit import limited
     from pegbox.task.registry import entry
 
-    source = data or data_option
+    source, chosen = data or data_option, method_names(methods)
     if source is None or (data and data_option):
         raise SettingsError(
             "two sources of data" if source else "no data", "one file or sample:NAME", "say `pegbox compare FILE`"
@@ -113,7 +113,7 @@ def compare(
     aloud(found.notes)
     folder = out or Path("pegbox-runs") / Path(source.replace(":", "-")).stem
     report = _compared(
-        found, folder, as_json, methods=method_names(methods), model=model, prompt=prompt, words=label_words(words),
+        found, folder, as_json, methods=chosen, model=model, prompt=prompt, words=label_words(words),
         budget=budget, seeds=seeds, tuning_seeds=tuning_seeds, shots=shots, calibration=calibration, channel=channel,
         settings=pairs_by_method(settings), dtype=dtype, device=device, task=task, group=group,
         task_settings=task_pairs(task_settings, long),

@@ -17,6 +17,8 @@ def parse_clauses(content: bytes) -> tuple[list[tuple[int, Mapping[str, str], st
     for number, line in enumerate(lines, 1):
         row = json.loads(line)
         seen.setdefault((row["context"].strip(), " ".join(row["question"].split())), (number, ANSWERS[row["answer"]]))
-    rows = [(number, {"text": text, "question": asked}, label) for (text, asked), (number, label) in seen.items()]
+    rows: list[tuple[int, Mapping[str, str], str]] = []
+    for (text, asked), (number, label) in seen.items():
+        rows.append((number, {"text": text, "question": asked}, label))
     again = len(lines) - len(rows)
     return rows, f"left out {count(again, 'line')} with the clause and question of an earlier one" if again else ""

@@ -55,9 +55,10 @@ def read_label_sets(
     for name, other in others.items():
         known[name] = None if other is None else _like(other, main, reading, notes)
     train = main.rows
-    if known["test"] is None and test_size:
-        train, known["test"] = by_rarest_label(train, test_size, seed)
-        share = f"{len(known['test']):,} of {count(len(main.rows), 'row')}"
+    if test is None and test_size:
+        train, drawn = by_rarest_label(train, test_size, seed)
+        known["test"] = drawn
+        share = f"{len(drawn):,} of {count(len(main.rows), 'row')}"
         notes.append(
             f"{train.source}: {share} are split off as test rows (by each row's rarest label, seed {seed}) and sealed."
         )
@@ -124,11 +125,12 @@ def _as_lists(items: Sequence[Record | Problem], column: str, name: str, notes: 
 
 
 def _separator(cells: Sequence[str]) -> str | None:
-    """The first separator that makes fewer different labels than there are different cells; None: each cell is one label."""
+    """The first separator of whose parts at least half come in several different cells; None: each cell is one label."""
     whole = {cell.strip() for cell in cells}
     for separator in SEPARATORS:
-        parts = {part.strip() for cell in whole for part in cell.split(separator)} - {""}
-        if any(separator in cell for cell in whole) and len(parts) < len(whole - {""}):
+        parts = Counter(one for cell in whole for one in {part.strip() for part in cell.split(separator)} - {""})
+        often = sum(number > 1 for number in parts.values())
+        if any(separator in cell for cell in whole) and 2 * often >= len(parts):
             return separator
     return None
 
@@ -149,7 +151,8 @@ def _listed(value: Any, separator: str | None) -> Any:
 def _like(other: Any, main: Table, reading: Reading, notes: list[str]) -> Rows:
     """Test or dev rows, from the same columns as the training rows."""
     text: Columns = None
-    label, fields = None, ()
+    label: str | None = None
+    fields: tuple[str, ...] = ()
     if main.named:
         columns = main.choice.fields.values()
         text = [column for column in columns if column in main.choice.needed]

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pegbox.backbone.seam import Backbone, Live, Words
 from pegbox.data.rows import Rows
@@ -105,7 +106,7 @@ class Long:
         return [cutter.tail(text, room) if self.way == "tail" else cutter.head(text, room)]
 
 
-def _anything(slot: HardSlot | SoftSlot, width: int) -> object:
+def _anything(slot: HardSlot | SoftSlot, width: int) -> str | NDArray[np.float32]:
     return "" if isinstance(slot, HardSlot) else np.zeros((slot.length, width), np.float32)
 
 
