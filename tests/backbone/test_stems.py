@@ -10,8 +10,10 @@ import torch
 
 from pegbox.backbone import stems
 from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.opening import backbone_of
 from pegbox.backbone.seam import Choices
 from pegbox.backbone.tiny import FAMILIES, tiny, tiny_family
+from pegbox.backbone.tiny_two_way import tiny_two_way
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
 from pegbox.prompt import parse
@@ -107,6 +109,15 @@ def test_one_choice_for_each_row_is_that_of_all_of_them_and_reads_its_own_way_al
         assert torch.allclose(one, other, atol=2e-4, rtol=1e-3)
     texts = sum(len(f"{ROWS.fields[at]['text']} Label:") for at in ASKED)
     assert spent[1] <= 2 * (texts + sum(len(names[at]) + 3 + 1 + 2 for at in only)) < spent[0] / 4
+
+
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_families_that_score_all_choices_give_the_one_that_is_asked_for(family: str) -> None:
+    backbone = backbone_of(tiny_two_way(family))
+    bound = backbone.bind(parse("{text} Label: [answer]"), ROWS, Choices(FEW, "vocabulary"))
+    every, own = bound.score(ASKED), bound.score(ASKED, None, [4, 0, 2, 1])
+    assert own.shape == (1, 4, 1)
+    assert torch.allclose(own[0, :, 0], every[0][torch.arange(4), torch.tensor([4, 0, 2, 1])], atol=1e-5)
 
 
 def test_one_choice_among_the_choices_needs_all_of_them() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pegbox.backbone.laid import HARD_ROOM
 from pegbox.backbone.seam import Backbone, Live, Words
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
@@ -20,9 +21,8 @@ from pegbox.prompt import HardSlot, Prompt, SoftSlot
 Way = Literal["head", "tail", "chunks"]
 Pool = Literal["dev", "mean", "max", "average"]
 POOLS: tuple[Pool, ...] = ("mean", "max", "average")
-
-_HARD_ROOM = 64
-"""Positions that an open hard slot is taken to need, as where fields are cut to the model's context."""
+_SPARE = 8
+"""Positions left over: spaces at seams, and the marks that some families read after the answer."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class Long:
     def _rooms(self, prompt: Prompt, backbone: Backbone, rows: Rows, field: str, reach: int) -> list[int]:
         """How many tokens of its own text each row has room for, a few being left over."""
         slots = prompt.slots.values()
-        hard = sum(_HARD_ROOM for slot in slots if isinstance(slot, HardSlot) and slot.words is None)
+        hard = sum(HARD_ROOM for slot in slots if isinstance(slot, HardSlot) and slot.words is None)
         filled = prompt.fill(**{slot.name: _anything(slot, backbone.width) for slot in slots if slot.name in prompt.open_slots})
         alike = set(prompt.field_names) <= {field}
         some = rows.take([0]) if alike else rows
         bare = replace(some, fields=tuple({**row, field: ""} for row in some.fields))
-        left = [backbone.context - length - reach - hard - 2 for length in backbone.context_lengths(filled, bare)]
+        left = [backbone.context - length - reach - hard - _SPARE for length in backbone.context_lengths(filled, bare)]
         capped = [room if self.tokens is None else min(room, self.tokens) for room in left]
         return capped * len(rows) if alike else capped
 
