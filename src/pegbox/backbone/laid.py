@@ -212,7 +212,7 @@ class LaidOut:
             raise PromptError("one answer for each row", "choices over the vocabulary", "ask for all answers")
 
     def _one_each(self, found: torch.Tensor, only: Sequence[int] | None) -> torch.Tensor:
-        """Of each row the one choice asked for, where all were scored; all without `only`. Shape: [K, B, C] to [K, B, 1 or C]."""
+        """Of each row the one choice asked for, where all were scored; all without `only`. Shape: [K, B, C]; [K, B, 1 or C]."""
         if only is None:
             return found
         return found.gather(-1, torch.tensor(list(only), device=found.device).expand(len(found), -1)[..., None])
