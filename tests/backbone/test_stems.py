@@ -33,17 +33,23 @@ def intents(count: int) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize(
-    "prompt", ["Sort it. {text} Label: [answer]", "{text} [hard say] Label: [answer]", "[soft s 3] {text} [answer]"]
+    ("prompt", "words"),
+    [
+        ("Sort it. {text} Label: [answer]", FEW),
+        ("{text} [hard say] Label: [answer]", FEW),
+        ("[soft s 3] {text} [answer]", FEW),
+        ("Sort it. {text} Label:[answer]", ("ab", "ac", "de", "df", "fg", "fh")),  # branches of one token
+    ],
 )
 def test_scores_are_those_of_texts_read_again_for_every_branch(
-    prompt: str, family: str, monkeypatch: pytest.MonkeyPatch
+    prompt: str, words: tuple[str, ...], family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = HuggingFaceBackbone(tiny_family(family))
     live = {"say": [[5, 6], [7, 8, 9]]} if "hard" in prompt else {"s": 0.3 * torch.ones(2, 3, 64)} if "soft" in prompt else {}
 
     def scored(saved: int) -> torch.Tensor:
         monkeypatch.setattr(stems, "SAVED", saved)
-        return backbone.bind(parse(prompt), ROWS, Choices(FEW)).score(ASKED, live)  # type: ignore[arg-type]
+        return backbone.bind(parse(prompt), ROWS, Choices(words)).score(ASKED, live)  # type: ignore[arg-type]
 
     assert torch.allclose(scored(0), scored(10**9), atol=1e-4)
 
