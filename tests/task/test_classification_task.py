@@ -15,8 +15,8 @@ from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import Prompt, SoftSlot, parse
-from pegbox.task.calibration import Calibration
-from pegbox.task.classification import CALIBRATION_ROWS, Classification
+from pegbox.task.calibration import CALIBRATION_ROWS, Calibration
+from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
 
 PROMPT = parse("{text} [answer]")

@@ -15,17 +15,15 @@ from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import Prompt
 from pegbox.task import channel
-from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration
+from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration, some_rows
 from pegbox.task.long import Long, Parted, pooled, spread
+from pegbox.task.pooling import chosen
 from pegbox.task.predictor import PromptPredictor
 from pegbox.task.task import Statistics, Task
 from pegbox.task.verbalizer import check_words, own_words
 
 Over = Literal["labels", "vocabulary"]
 """What a loss compares the right label's word with: the other labels' words, or all that the model could say."""
-
-CALIBRATION_ROWS = 256
-"""The most training rows that batch calibration reads."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +147,6 @@ class Classification(Task):
         """The predictor with the rule for pooling pieces' scores that does best on the dev rows, where one is to be chosen."""
         if self.long.way != "chunks" or self.long.pool != "dev" or not isinstance(predictor, PromptPredictor):
             return predictor
-        from pegbox.task.pooling import chosen  # it rests on this module
-
         return chosen(predictor, train, dev, say)
 
     def dev_score(self, predictor: Any, dev: Rows) -> float:
@@ -277,10 +273,3 @@ def join_words(words: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
         return words
     parts = words.split(list(counts), dim=-1)
     return torch.stack([part.logsumexp(-1) - float(np.log(part.shape[-1])) for part in parts], dim=-1)
-
-
-def some_rows(rows: Rows) -> Rows:
-    """Rows for a mean: 256 give it to within three points of probability, and the rest would only cost time."""
-    if len(rows) <= CALIBRATION_ROWS:
-        return rows
-    return rows.take(sorted(np.random.default_rng(0).permutation(len(rows))[:CALIBRATION_ROWS]))

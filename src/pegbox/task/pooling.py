@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pegbox.data.rows import Rows
-from pegbox.task.calibration import Calibration, fit_calibration
-from pegbox.task.classification import some_rows
+from pegbox.task.calibration import Calibration, fit_calibration, some_rows
 from pegbox.task.long import POOLS, Pool, pooled
 from pegbox.task.predictor import PromptPredictor
 
