@@ -12,7 +12,7 @@ CLASSES, ROWS = 150, 600
 
 
 def test_many_classes_are_listed_and_not_drawn() -> None:
-    """The first method is right but for every fifth row, for which it gives the next label; the other always gives the first."""
+    """The first method gives every fifth row the next label, and is right elsewhere; the other always gives the first."""
     labels = tuple(f"intent {n:03}" for n in range(CLASSES))
     gold = np.arange(ROWS) % CLASSES
     answers = np.where(np.arange(ROWS) % 5 == 0, (gold + 1) % CLASSES, gold)
