@@ -16,6 +16,7 @@ from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
+from pegbox.task.verbalizer import NAMED
 from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.parts import Lengths, live_lengths, parts
@@ -153,7 +154,14 @@ class Descent:
             clock = time.monotonic() - began
         meter.settle(tokens[1] / clock)
         row, step = max(0, tokens[0] - tokens[1]) / len(sample), tokens[1] / self._variants
-        return step, row, step / 2 / used
+        return step, row, step / 2 / used if len(self.task.labels) <= NAMED else self._look(bound, used, meter)
+
+    @torch.no_grad()
+    def _look(self, bound: BoundClassification, rows: int, meter: Meter) -> float:
+        """Tokens of a look at a row, for one variant, where labels are many: it reads all their words, and a step reads one."""
+        before = meter.tokens
+        bound.scores(range(rows), self.make(self.start))
+        return (meter.tokens - before) / self._variants / rows
 
     @property
     def _variants(self) -> int:
