@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pegbox.artifact import Tuned, add_evaluation, as_rows, free_place, load, read_prompt, row_marks, seen_rows
+from pegbox.artifact import Tuned, add_evaluation, as_rows, free_place, load, read_prompt, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
+from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, DataError, PegboxError
 from pegbox.prompt import Prompt, format, parse

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
-from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
 from pegbox.errors import ArtifactError, PromptError, SettingsError
@@ -52,7 +51,7 @@ class Tuned:
             classification, a `pegbox.task.task.Prompted` of any other task.
         record: where it came from: method, settings, seed, budget, versions, digests, dev scores.
         trail: the run's events.
-        seen: marks of the rows that were there in tuning; see `row_marks`.
+        seen: marks of the rows that were there in tuning; see `pegbox.task.task.Task.marks`.
         evaluations: the openings of test rows so far, in order.
     """
 
@@ -338,14 +337,7 @@ def opened(evaluations: list[Mapping[str, Any]], evaluation: Mapping[str, Any]) 
     return count
 
 
-def seen_marks(task: Task, prompt: Prompt, rows: Rows) -> list[str]:
-    """The `row_marks` of what this prompt reads of the rows; of tasks besides classification, of the rows' text as shown."""
-    if isinstance(task, Classification):
-        return row_marks(rows, prompt.field_names)
-    return row_marks(Rows.from_texts(task.inputs(prompt, rows)), ("text",))
-
-
 def seen_rows(tuned: Tuned, rows: Rows) -> list[int]:
     """The numbers of those of these rows that were there when the prompt was tuned."""
-    marks = seen_marks(tuned.task, tuned.prompt, rows)
+    marks = tuned.task.marks(tuned.prompt, rows)
     return [number for number, mark in zip(rows.numbers, marks, strict=True) if mark in tuned.seen]
