@@ -12,14 +12,15 @@ import torch
 
 from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
-from pegbox.backbone.laid import LaidOut, Written
+from pegbox.backbone.laid import PORTION, LaidOut, Written
 from pegbox.backbone.layout import Ids, Speller, common_start, sizes
-from pegbox.backbone.live import Variants, variants
-from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
+from pegbox.backbone.live import Variants
+from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan, portions
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Live
 from pegbox.backbone.stems import stemmed, worth_it
 from pegbox.backbone.storage import Block
+from pegbox.backbone.trees import groves, read_folded
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 
@@ -47,22 +48,41 @@ class HuggingFaceBound(LaidOut):
     def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
-        now = variants(live or {}, self.prompt, self.numbers, len(asked), self._engine)
         self._check_only(only)
+        if self._made_from_rows and len(asked) > PORTION and not torch.is_grad_enabled():  # each row's vectors are its own
+            parts = [range(at, min(at + PORTION, len(asked))) for at in range(0, len(asked), PORTION)]
+            wanted = [None if only is None else [only[at] for at in part] for part in parts]
+            asks = zip(parts, wanted, strict=True)
+            return torch.cat([self.score([asked[at] for at in part], live, some) for part, some in asks], dim=1)
+        now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             return self._read(self._plan(asked, now, only), range(len(asked)), now)
         with torch.no_grad():
             plan = self._plan(asked, now, only)
-        order = sorted(range(len(asked)), key=lambda at: (len(plan.front.own[asked[at]]), asked[at]))
-        return self._in_portions(order, lambda some: self._read(plan, some, now))
+            parts = portions(asked, [len(plan.front.own[row]) for row in asked], list(map(self._kin, asked)), PORTION)
+            found = torch.cat([self._read(plan, part, now) for part in parts], dim=1)
+            return found[:, torch.tensor([at for part in parts for at in part], device=found.device).argsort()]
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.next_words`."""
         asked = self._checked(index)
-        now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
+        now = self.values(asked)
         states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
+
+    def _kin(self, row: int) -> object:
+        """What rows share that are best read together, such as the words of a sentence: all fields but the last one."""
+        return tuple(self._layouts[row][piece] for piece in self._own_pieces[:-1]) or row
+
+    def before(self, rows: int) -> list[Head]:
+        """What each of so many rows looks back on before its first code: a filled deep slot, or nothing."""
+        return [self._frozen.given] * rows
+
+    @property
+    def given(self) -> int:
+        """See `LaidOut.given`."""
+        return sum(run.length for run in self._frozen.given)
 
     def _plan(self, asked: list[int], now: Variants, only: Sequence[int] | None = None) -> Plan:
         """Where what is live begins, and what all the rows asked about look back on there."""
@@ -84,7 +104,8 @@ class HuggingFaceBound(LaidOut):
             shared = common_start(codes)
             if whole:  # nothing is live: leave at least the position that is read
                 shared = shared[: min(map(len, codes)) - 1]
-                if len(codes) == 1 and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
+                one = len({self._kin(row) for row in range(len(codes))}) == 1
+                if one and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
                     shared = shared[: len(self._flat(self._layouts[0][: self._own_pieces[0]]))]
             own = tuple(run[len(shared) :] for run in codes)
             self._fronts[first] = Front(shared, own) if whole else self._frozen.front(shared, own)
@@ -96,22 +117,22 @@ class HuggingFaceBound(LaidOut):
         A slot that stands before all the rows' own texts is the same for every row: it is run once for each variant, and the
         gradient flows back through its keys and values.
         """
-        shared = self._frozen.shared(plan.front.shared)
+        before = now.heads or (self._frozen.shared(plan.front.shared),) * now.count
         if plan.commons:
-            return [(shared, len(common)) for common in plan.commons]
+            return [(head, len(common)) for head, common in zip(before, plan.commons, strict=True)]
         if plan.whole or plan.front.blocks or now.per_row or len(plan.asked) == 1:
-            return [(shared, 0)] * now.count
+            return [(head, 0) for head in before]
         commons = [self._common(plan, now, variant) for variant in range(now.count)]
         with_one = [variant for variant, common in enumerate(commons) if common]
-        stems: list[tuple[Head, int]] = [(shared, 0)] * now.count
+        stems: list[tuple[Head, int]] = [(head, 0) for head in before]
         at_once = max(1, TOKENS // max(1, *map(len, commons)))
         for first in range(0, len(with_one), at_once):
             some = with_one[first : first + at_once]
             runs = [commons[variant] for variant in some]
             embeds = now.embeds(runs, some, [0] * len(runs))
-            made = self._engine.extend([shared] * len(runs), embeds, [len(run) for run in runs])
+            made = self._engine.extend([before[variant] for variant in some], embeds, [len(run) for run in runs])
             for variant, kept in zip(some, made, strict=True):
-                stems[variant] = ((*shared, kept), kept.length)
+                stems[variant] = ((*before[variant], kept), kept.length)
         return stems
 
     def _common(self, plan: Plan, now: Variants, variant: int) -> Ids:
@@ -140,7 +161,10 @@ class HuggingFaceBound(LaidOut):
         skip = len(commons[0])
         ways = [self._ways(plan, at) for at in range(len(plan.asked))]
         size = skip + sum(width - skip + len(way) for width, some in zip(widths.pop(), ways, strict=True) for way in some)
-        return commons if size <= PACKED and self._engine.packs else []
+        if size > PACKED or not self._engine.packs:
+            return []
+        tails = [Row((), self._tail(plan, row, now, 0)[skip:], 0, 0, at) for at, row in enumerate(plan.asked)]
+        return [] if groves(tails) else commons  # rows that share more than what all share are folded instead
 
     def _ways(self, plan: Plan, at: int) -> Sequence[Ids]:
         """What is to be read after a row, its number among those asked about, for what is scored."""
@@ -174,6 +198,10 @@ class HuggingFaceBound(LaidOut):
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
         if commons:
             return self._branches(rows, now, commons)
+        if not now.per_row and (together := groves(rows)) and self._engine.packs:
+            return read_folded(
+                rows, together, lambda codes, variant: now.embeds(codes, variant, [0] * len(codes)), self._engine
+            )
         if torch.is_grad_enabled():
             return self._pass(rows, now)
         found: dict[int, torch.Tensor] = {}
@@ -205,7 +233,7 @@ class HuggingFaceBound(LaidOut):
         codes = [sum((row.codes for row in some), common) for some, common in zip(of, commons, strict=True)]
         lengths = [len(row.codes) for row in of[0]]
         embeds = now.embeds(codes, range(now.count), [0] * now.count)
-        hidden = self._engine.branches(rows[0].head, embeds, len(commons[0]), lengths)[:, len(commons[0]) :]
+        hidden = self._engine.branches([some[0].head for some in of], embeds, len(commons[0]), lengths)[:, len(commons[0]) :]
         states = [part for variant in hidden for part in variant.split(lengths)]
         return [part[row.read - 1 :] for part, row in zip(states, rows, strict=True)]
 
@@ -227,7 +255,7 @@ class HuggingFaceBound(LaidOut):
         """Last hidden states from where the answer begins, for each variant, row and trunk."""
         if len(trunks) > 1 and not plan.commons:
             rows = self._rows(plan, some, now, room=max(map(len, trunks)))
-            if worth_it(rows, len(trunks)):
+            if worth_it(rows, len(trunks)) and (now.per_row or not groves(rows)):  # those are folded, ways and all
                 return stemmed(rows, trunks, lambda own: self._kept(own, now), lambda on: self._hidden(on, now))
         return self._hidden(self._rows(plan, some, now, answered=True), now, plan.commons)
 

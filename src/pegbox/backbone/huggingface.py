@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from transformers import GenerationConfig
 
 from pegbox.backbone.bound import HuggingFaceBound
 from pegbox.backbone.engine import Engine
 from pegbox.backbone.laid import Written
-from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Kind
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.mixed import Passage, Standing, advance
@@ -49,6 +49,13 @@ class HuggingFaceBackbone(LoadedBackbone):
         return HuggingFaceBound(prompt, rows, Written(room), self._engine, self.store, self._speller)
 
     @torch.no_grad()
+    def keys_values(self, ids: Sequence[int]) -> torch.Tensor:
+        """See `pegbox.backbone.seam.Backbone.keys_values`."""
+        embeds = self.embed([*self._speller.start, *ids])[None]
+        run, *_ = self._engine.extend([()], embeds, [embeds.shape[1]])
+        return self._engine.kept.rows(run).float()
+
+    @torch.no_grad()
     def generate(
         self,
         prompt: Prompt,
@@ -81,34 +88,34 @@ class HuggingFaceBackbone(LoadedBackbone):
         texts: list[str] = []
         with _without_own_settings(self._engine.model), torch.random.fork_rng():
             torch.manual_seed(seed)
-            for first in range(0, len(rows), _BATCH):
-                codes = bound.contexts(range(first, min(first + _BATCH, len(rows))))
-                made = [_finished(ids, ends) for ids in self._write(prompt, bound, codes, config)]
+            batch = _BATCH if not bound.given or self._engine.full_attention else 1  # padding would stand behind a deep slot
+            for first in range(0, len(rows), batch):
+                index = range(first, min(first + batch, len(rows)))
+                codes = bound.contexts(index)
+                made = [_finished(ids, ends) for ids in self._write(bound, index, config)]
                 self.spent.forward += sum(map(len, codes)) + sum(map(len, made))
                 texts.extend(until(self._speller.words(ids), stop) for ids in made)
         return texts
 
-    def _write(
-        self, prompt: Prompt, bound: HuggingFaceBound, codes: Sequence[tuple[int, ...]], config: GenerationConfig
-    ) -> list[list[int]]:
-        embeds, mask = self._left_padded(prompt, bound, codes)
+    def _write(self, bound: HuggingFaceBound, index: Sequence[int], config: GenerationConfig) -> list[list[int]]:
+        embeds, mask = self._left_padded(bound, index)
         tokenizer = self._speller.tokenizer if config.stop_strings else None
+        kept = self._engine.cache(bound.before(len(index))) if bound.given else None
         made = self._engine.model.generate(
-            inputs_embeds=embeds, attention_mask=mask, generation_config=config, tokenizer=tokenizer
+            inputs_embeds=embeds, attention_mask=mask, past_key_values=kept, generation_config=config, tokenizer=tokenizer
         )
         return [[int(token) for token in ids] for ids in made]
 
-    def _left_padded(
-        self, prompt: Prompt, bound: HuggingFaceBound, codes: Sequence[tuple[int, ...]]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _left_padded(self, bound: HuggingFaceBound, index: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings and what of them is real; Transformers asks for places before them for what is kept already."""
+        codes = bound.contexts(index)
         width = max(len(run) for run in codes)
-        filled = variants({}, prompt, bound.numbers, len(codes), self._engine)
-        right = filled.embeds(codes, [0] * len(codes), [0] * len(codes)).to(self._engine.dtype)
+        right = bound.values(index).embeds(codes, [0] * len(codes), range(len(codes))).to(self._engine.dtype)
         embeds, mask = torch.zeros_like(right), torch.zeros(right.shape[:2], dtype=torch.long, device=right.device)
         for row, run in enumerate(codes):
             embeds[row, width - len(run) :] = right[row, : len(run)]
             mask[row, width - len(run) :] = 1
-        return embeds, mask
+        return F.pad(embeds, (0, 0, bound.given, 0)), F.pad(mask, (bound.given, 0), value=1)
 
 
 @contextmanager

@@ -33,12 +33,17 @@ def methods(
 
 def samples(as_json: Json = False) -> None:
     """List the sample data sets that can be fetched, with licence and source."""
+    from pegbox.data.entity_samples import ENTITIES
     from pegbox.data.samples import SAMPLES
 
     if as_json:
         names = ("name", "description", "rows", "labels", "licence", "source")
-        print_json([{name: getattr(s, name) for name in names} for s in SAMPLES.values()])
+        print_json([{name: getattr(s, name) for name in names} for s in (*SAMPLES.values(), ENTITIES)])
         return
     for s in SAMPLES.values():
         print(f"sample:{s.name}: {s.description}; {s.rows} rows, labels {', '.join(s.labels)}")
         print(f"    source: {s.source}\n    licence: {s.licence}")
+    types = ", ".join(ENTITIES.labels)
+    print(f"sample:{ENTITIES.name} (--task tag): {ENTITIES.description}; {ENTITIES.rows} sentences, types {types}")
+    print(f"    parts to be named after it: {ENTITIES.name}/valid, {ENTITIES.name}/test; a comparison is scored on the latter")
+    print(f"    source: {ENTITIES.source}\n    licence: {ENTITIES.licence}")

@@ -34,12 +34,24 @@ KINDS: Mapping[str, Kind] = {
     "half": Kind("with half a character (a lone surrogate)", "whole Unicode characters"),
     "leak": Kind("whose text is also among the rows that they are scored on", "texts that are in one part only"),
     "unseen": Kind("whose label no training row has", "only labels that the training rows have"),
+    "tag": Kind("with a word that has no tag", "a tag for every word"),
+    "scheme": Kind("with a tag of no known scheme", "O, or B- or I- (also E- and S-) with a type"),
+    "order": Kind(
+        "with a tag that cannot stand where it does", "tags of one scheme: in BIO, B- begins an entity, I- goes on with it"
+    ),
+    "spans": Kind("with spans that cannot be read", 'a list of spans, each {"start": 0, "end": 5, "label": "PER"}'),
+    "outside": Kind("with a span outside its text", "0 <= start < end <= the text's length, in characters"),
+    "overlap": Kind("with spans that overlap", "spans that do not overlap"),
+    "cut": Kind("with a span that cuts a word", "spans that begin and end where words do"),
 }
 
 HINTS: Mapping[str, str] = {
     "cells": "put double quotes around cells that hold the delimiter or a line break",
     "nul": "see that the file is text; if another program wrote it as UTF-16, say encoding='utf-16' (--encoding utf-16)",
     "long": "raise the limit with field_limit=N (--field-limit N), N characters",
+    "tag": "name the columns of the word and the tag with text=1, label=4 (--text 1 --label 4)",
+    "scheme": "name the column of the tags with label=4 (--label 4)",
+    "cut": "give the words yourself, as lists of words and tags",
 }
 
 

@@ -1,6 +1,32 @@
 """Prompts: segments, and the one-line notation."""
 
 from pegbox.prompt.notation import format, parse
-from pegbox.prompt.segments import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn
+from pegbox.prompt.segments import (
+    Answer,
+    DeepSlot,
+    Field,
+    HardSlot,
+    InputSlot,
+    Prompt,
+    Segment,
+    SoftSlot,
+    Text,
+    Turn,
+    VectorSlot,
+)
 
-__all__ = ["Answer", "Field", "HardSlot", "Prompt", "Segment", "SoftSlot", "Text", "Turn", "format", "parse"]
+__all__ = [
+    "Answer",
+    "DeepSlot",
+    "Field",
+    "HardSlot",
+    "InputSlot",
+    "Prompt",
+    "Segment",
+    "SoftSlot",
+    "Text",
+    "Turn",
+    "VectorSlot",
+    "format",
+    "parse",
+]

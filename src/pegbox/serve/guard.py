@@ -12,12 +12,14 @@ from typing import Any
 
 from pegbox.errors import PegboxError
 from pegbox.serve.errors import ServeError, TooLargeError
-from pegbox.serve.house import House
+from pegbox.serve.house import Premises
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+UNSAID = 1_000_000
+"""Bytes of a body that does not say how many it has: what is too large is then seen only while it is read, at others' cost."""
 _log = logging.getLogger("pegbox.serve.requests")
 
 
@@ -48,7 +50,7 @@ def _all_plain(parts: dict[str, str]) -> dict[str, str]:
 class Guard:
     """Reads a request's body before the rest sees it: no more than so many bytes, and no longer than so many seconds."""
 
-    def __init__(self, app: App, house: House) -> None:
+    def __init__(self, app: App, house: Premises) -> None:
         self._app, self._limits = app, house.limits
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -69,8 +71,9 @@ class Guard:
 
     async def _body(self, scope: Message, receive: Receive) -> bytes | None:
         """The whole body; None where the client went away."""
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        self._check(int(said) if said.isdigit() else 0)
+        said = dict(scope["headers"]).get(b"content-length", b"")
+        most = self._limits.body_bytes if said.isdigit() else min(self._limits.body_bytes, UNSAID)
+        _check(int(said) if said.isdigit() else 0, most)
         parts, size = [], 0
         while True:
             message = await receive()
@@ -78,14 +81,15 @@ class Guard:
                 return None
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            self._check(size)
+            _check(size, most)
             if not message.get("more_body"):
                 return b"".join(parts)
 
-    def _check(self, size: int) -> None:
-        most = self._limits.body_bytes
-        if size > most:
-            raise TooLargeError(f"a body of {size} bytes or more", f"at most {most}", "send fewer rows at a time")
+
+def _check(size: int, most: int) -> None:
+    if size > most:
+        remedy = "send fewer rows at a time, and say the body's length (Content-Length)"
+        raise TooLargeError(f"a body of {size} bytes or more", f"at most {most}", remedy)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
@@ -108,7 +112,7 @@ async def _refuse(send: Send, error: ServeError) -> None:
 class Journal:
     """Writes down each request: who, what, how long, how it ended; never a text."""
 
-    def __init__(self, app: App, house: House) -> None:
+    def __init__(self, app: App, house: Premises) -> None:
         self._app, self._house = app, house
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -118,6 +122,7 @@ class Journal:
         began, status = time.monotonic(), 0
         request_id = uuid.uuid4().hex
         state = scope.setdefault("state", {})
+        state["request"] = request_id
 
         async def noted(message: Message) -> None:
             nonlocal status

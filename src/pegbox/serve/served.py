@@ -17,8 +17,8 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.mixed import Passage, Standing
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, PromptError
-from pegbox.prompt import format
-from pegbox.serve.names import Name
+from pegbox.prompt import VectorSlot, format
+from pegbox.prompt.names import Name
 from pegbox.task.classification import join_words
 from pegbox.task.many_labels import SetPredictor
 from pegbox.task.predictor import PromptPredictor
@@ -94,7 +94,7 @@ class Served:
             "fields": list(self.fields),
             "labels": list(self.labels),
             "method": record.get("method"),
-            "vectors": self.predictor.parameters // self.tuned.backbone.width,
+            "vectors": sum(slot.length for slot in self.tuned.prompt.slots.values() if isinstance(slot, VectorSlot)),
             "calibration": self.predictor.calibration.method,
             "model": self.tuned.backbone.name,
         }

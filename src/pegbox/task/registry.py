@@ -37,9 +37,16 @@ def _multilabel() -> Entry:
     return ENTRY
 
 
+def _tag() -> Entry:
+    from pegbox.task.tag import ENTRY
+
+    return ENTRY
+
+
 TASKS: dict[str, tuple[str, Callable[[], Entry]]] = {
     "classify": ("one label for each text", _classify),
     "multilabel": ("any number of labels for each text", _multilabel),
+    "tag": ("entities in each text: which words name what", _tag),
 }
 """Each task's name, with a line for people and the way to its entry."""
 

@@ -10,11 +10,12 @@ import torch
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, PromptError, SettingsError
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import Prompt, VectorSlot
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.hard_place import with_hard_slot
 from pegbox.tune.memo import Memo
+from pegbox.tune.orders import drawn
 from pegbox.tune.swapping import Swapping, SwapPlan, first_words
 from pegbox.tune.trail import Trail
 from pegbox.tune.usual_rows import usual_rows
@@ -99,7 +100,7 @@ class Tokens:
             raise SettingsError("channel scoring with word swaps", "direct scoring", "switch channel off, or use search")
         if len(train) < 2 or not len(dev):
             raise DataError(f"{len(train)} training and {len(dev)} dev rows", "at least 2 and 1", "give more rows")
-        soft = [slot.name for slot in prompt.slots.values() if isinstance(slot, SoftSlot) and slot.vectors is None]
+        soft = [slot.name for slot in prompt.slots.values() if isinstance(slot, VectorSlot) and slot.vectors is None]
         if soft:
             raise PromptError(f"the open soft slot {soft[0]!r}", "hard slots only, or filled soft ones", "swap words first")
         seed = int(rng.integers(2**31))
@@ -114,14 +115,10 @@ class Tokens:
             placed,
             task,
             backbone,
-            train.take(_order(len(train), seed, 0)),
-            dev.take(_order(len(dev), seed, 1)[: self.dev_rows]),
+            train.take(drawn(train, seed, 0)),
+            dev.take(drawn(dev, seed, 1)[: self.dev_rows]),
             torch.from_numpy(task.prior(train)).float(),
             Memo(Meter(budget, backbone, trail), trail),
             seed,
         )
         return swapping.run(first_words(placed, prompt, task, backbone, self.length, self.start), _OVERHEAD)
-
-
-def _order(count: int, *key: int) -> list[int]:
-    return [int(at) for at in np.random.default_rng(key).permutation(count)]
