@@ -12,8 +12,8 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
 from pegbox.prompt import parse
-from pegbox.serve.asking import labelled
 from pegbox.prompt.names import Name
+from pegbox.serve.asking import labelled
 from pegbox.serve.served import open_served
 from pegbox.task.classification import Classification
 from pegbox.task.long import Long

@@ -59,7 +59,7 @@ def test_pieces_fit_into_the_context_whatever_stands_around_them(backbone: Huggi
     rng = np.random.default_rng(0)
     text = " ".join("w" * int(n) for n in rng.integers(1, 9, 1500))
     assert len(text) > 2 * backbone.context
-    prompt = parse("[hard say] Sort. {text} {more} [soft s 9] It is [answer]")
+    prompt = parse("[deep d 5] [hard say] Sort. {text} {more} [soft s 9] It is [answer]")
     rows = Rows(({"text": text, "more": "a" * 100}, {"text": text, "more": "b"}), ("bad", "good"))
     parted = Long("chunks").parted(prompt, backbone, rows, LABELS)
     assert [row["more"][0] for row in parted.rows.fields] == ["a"] * len(parted.spans[0]) + ["b"] * len(parted.spans[1])

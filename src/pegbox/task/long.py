@@ -10,13 +10,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pegbox.backbone.laid import HARD_ROOM
 from pegbox.backbone.seam import Backbone, Live, Words
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
-from pegbox.prompt import HardSlot, Prompt, SoftSlot
+from pegbox.prompt import HardSlot, Prompt, Segment, SoftSlot, VectorSlot
 
 Way = Literal["head", "tail", "chunks"]
 Pool = Literal["dev", "mean", "max", "average"]
@@ -90,7 +89,7 @@ class Long:
         """How many tokens of its own text each row has room for, a few being left over."""
         slots = prompt.slots.values()
         hard = sum(HARD_ROOM for slot in slots if isinstance(slot, HardSlot) and slot.words is None)
-        filled = prompt.fill(**{slot.name: _anything(slot, backbone.width) for slot in slots if slot.name in prompt.open_slots})
+        filled = prompt.map(lambda segment: _filled(segment, backbone.width))
         alike = set(prompt.field_names) <= {field}
         some = rows.take([0]) if alike else rows
         bare = replace(some, fields=tuple({**row, field: ""} for row in some.fields))
@@ -106,8 +105,14 @@ class Long:
         return [cutter.tail(text, room) if self.way == "tail" else cutter.head(text, room)]
 
 
-def _anything(slot: HardSlot | SoftSlot, width: int) -> str | NDArray[np.float32]:
-    return "" if isinstance(slot, HardSlot) else np.zeros((slot.length, width), np.float32)
+def _filled(segment: Segment, width: int) -> Segment:
+    """The segment, an open slot with anything of its length in it; the room for an open slot's words is counted apart."""
+    match segment:
+        case HardSlot(name, None):
+            return HardSlot(name, "")
+        case VectorSlot(name, length, None):
+            return SoftSlot(name, length, np.zeros((length, width), np.float32))
+    return segment
 
 
 @dataclass(frozen=True)
