@@ -57,15 +57,18 @@ def listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def method_names(text: str | None) -> tuple[str, ...] | None:
-    """Methods by their names, or all of them; None where nothing is said. Raises SettingsError for a list without a name."""
+def method_names(text: str | None, task: str = "classify") -> tuple[str, ...] | None:
+    """Methods by their names, or all that can do the task; None where nothing is said.
+
+    Raises: SettingsError for a list without a name.
+    """
     if text is None:
         return None
     if not (names := listed(text)):
         raise SettingsError(
             f"--methods {text!r}", "names with commas between them, or all", "leave --methods out for the usual ones"
         )
-    return tuple(METHODS) if names == ("all",) else names
+    return tuple(name for name, one in METHODS.items() if task in one.tasks) if names == ("all",) else names
 
 
 def pairs(items: Sequence[str] | None) -> dict[str, str]:

@@ -114,7 +114,7 @@ def compare(
         return
     if labels is not None:
         raise SettingsError("--labels without --from-log", "the log that they are for", "name it with --from-log")
-    source, chosen = data or data_option, method_names(methods)
+    source, chosen = data or data_option, method_names(methods, task)
     if source is None or (data and data_option):
         raise SettingsError(
             "two sources of data" if source else "no data", "one file or sample:NAME", "say `pegbox compare FILE`"
