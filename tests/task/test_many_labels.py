@@ -121,7 +121,7 @@ def test_a_label_that_no_text_lacks_is_always_given() -> None:
     task = MultiLabel(("a", "b"))
     rows = Rows(({"text": "x"}, {"text": "y"}), gold=(["a"], ["a", "b"]))
     choice, parted, _ = task.tuned_as(rows, rows)
-    fitted = aim_of(choice, *whole_texts(choice, parted, parted)).fit(np.eye(2), 1.0)
+    fitted = aim_of(choice, *whole_texts(choice, parted, parted)).learned(np.eye(2), 1.0)
     assert fitted.probabilities(np.eye(2))[:, 0].tolist() == [1, 1]
     assert fitted.parameters == 1 + 3
 

@@ -50,10 +50,9 @@ class HuggingFaceBound(LaidOut):
         asked = self._checked(index)
         self._check_only(only)
         if self._made_from_rows and len(asked) > PORTION and not torch.is_grad_enabled():  # each row's vectors are its own
-            parts = [range(at, min(at + PORTION, len(asked))) for at in range(0, len(asked), PORTION)]
-            wanted = [None if only is None else [only[at] for at in part] for part in parts]
-            asks = zip(parts, wanted, strict=True)
-            return torch.cat([self.score([asked[at] for at in part], live, some) for part, some in asks], dim=1)
+            ends = [(at, at + PORTION) for at in range(0, len(asked), PORTION)]
+            some = [self.score(asked[at:end], live, None if only is None else only[at:end]) for at, end in ends]
+            return torch.cat(some, dim=1)
         now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             return self._read(self._plan(asked, now, only), range(len(asked)), now)

@@ -22,7 +22,7 @@ _SURE = 1e-6
 class Aim(Protocol):
     """What is fitted, and how well that fits the dev rows."""
 
-    def fit(self, features: Any, strength: float) -> Linear | OneVsRest:
+    def learned(self, features: Any, strength: float) -> Linear | OneVsRest:
         """A regression on the training rows' features. Shape: [B, features], dense or sparse."""
 
     def score(self, probabilities: NDArray[np.float32]) -> DevScore:
@@ -57,7 +57,7 @@ class OneLabel:
     dev: NDArray[np.int64]
     labels: int
 
-    def fit(self, features: Any, strength: float) -> Linear:
+    def learned(self, features: Any, strength: float) -> Linear:
         return fit_linear(features, self.gold, self.labels, strength)
 
     def score(self, probabilities: NDArray[np.float32]) -> DevScore:
@@ -75,7 +75,7 @@ class EachLabel:
     dev: NDArray[np.bool_]
     labels: int
 
-    def fit(self, features: Any, strength: float) -> OneVsRest:
+    def learned(self, features: Any, strength: float) -> OneVsRest:
         return OneVsRest(tuple(_of_label(features, own, strength) for own in self.gold.T), self.labels)
 
     def score(self, probabilities: NDArray[np.float32]) -> DevScore:

@@ -65,7 +65,7 @@ class Probe:
             seen = features[:, at, pool]
             scale = Scale(seen.mean(axis=0), seen.std(axis=0) + 1e-6)
             for strength in self.strengths:
-                linear = aim.fit(scale(seen), strength)
+                linear = aim.learned(scale(seen), strength)
                 score = aim.score(linear.probabilities(scale(dev_features[:, at, pool])))
                 kept = best is None or score > best[0]
                 settings = f"depth {layer:g}, {name}, strength {strength:g}"

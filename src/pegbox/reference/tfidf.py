@@ -65,7 +65,7 @@ class TfIdf:
                 if best is not None and meter.exhausted:
                     trail.write("note", text="the budget was spent before all settings of tfidf were tried")
                     return best[1]
-                linear = aim.fit(counts, strength)
+                linear = aim.learned(counts, strength)
                 score = aim.score(linear.probabilities(dev_counts))
                 kept = best is None or score > best[0]
                 settings = f"{grams}, strength {strength:g}"
