@@ -228,6 +228,25 @@ class LaidOut:
             return self._engine.logits(states).log_softmax(-1)[:, list(tokens)]
         return self._engine.logits(states, tokens).log_softmax(-1)
 
+    def _check_only(self, only: Sequence[int] | None) -> None:
+        """Raises PromptError where one choice for each row is asked for, and what it scores depends on the others."""
+        if only is not None and not self._over_vocabulary:
+            raise PromptError("one answer for each row", "choices over the vocabulary", "ask for all answers")
+
+    def _one_each(self, found: torch.Tensor, only: Sequence[int] | None) -> torch.Tensor:
+        """Of each row the one choice asked for, where all were scored; all without `only`. Shape: [K, B, C]; [K, B, 1 or C]."""
+        if only is None:
+            return found
+        return found.gather(-1, torch.tensor(list(only), device=found.device).expand(len(found), -1)[..., None])
+
+    def _sum_choices(self, only: Sequence[int], hidden: Sequence[torch.Tensor]) -> torch.Tensor:
+        """One choice's log-probability for each row, from the states on its own way. Shape: for each row [T, H]; [rows]."""
+        chosen = [self._known_trie().choices(one) for one in only]
+        states = torch.stack([own[depth] for own, some in zip(hidden, chosen, strict=True) for depth, _ in some])
+        tokens = torch.tensor([token for some in chosen for _, token in some], device=states.device)
+        logs = self._engine.logits(states).log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+        return torch.stack([part.sum() for part in logs.split([len(some) for some in chosen])])
+
     def _target_sum(self, row: int, states: torch.Tensor) -> torch.Tensor:
         """The sum of a target's tokens' log-probabilities, from the states that decide them. Shape: [T, H] to []."""
         assert self.targets is not None

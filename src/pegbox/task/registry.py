@@ -31,6 +31,12 @@ def _classify() -> Entry:
     return ENTRY
 
 
+def _multilabel() -> Entry:
+    from pegbox.task.multilabel import ENTRY
+
+    return ENTRY
+
+
 def _tag() -> Entry:
     from pegbox.task.tag import ENTRY
 
@@ -39,6 +45,7 @@ def _tag() -> Entry:
 
 TASKS: dict[str, tuple[str, Callable[[], Entry]]] = {
     "classify": ("one label for each text", _classify),
+    "multilabel": ("any number of labels for each text", _multilabel),
     "tag": ("entities in each text: which words name what", _tag),
 }
 """Each task's name, with a line for people and the way to its entry."""
