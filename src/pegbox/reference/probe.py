@@ -12,7 +12,7 @@ from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 from pegbox.reference.aims import OneVsRest, aim_of, whole_texts
-from pegbox.reference.linear import Linear
+from pegbox.reference.linear import Linear, Scale
 from pegbox.reference.texts import cut_texts, features_within, text_features
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
@@ -73,18 +73,6 @@ class Probe:
                 best = (score, ProbePredictor(backbone, prompt, layer, pool, scale, linear)) if kept else best
         assert best is not None
         return best[1]
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """Features brought to mean 0 and spread 1 among the training rows. Shape: mean [H]; spread [H]."""
-
-    mean: NDArray[np.float32]
-    spread: NDArray[np.float32]
-
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The scaled features. Shape: [B, H]."""
-        return (features - self.mean) / self.spread
 
 
 @dataclass(frozen=True, eq=False)
