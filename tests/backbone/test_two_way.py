@@ -6,6 +6,7 @@ model with Transformers' plainest attention, and the full vocabulary's logits ar
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -350,3 +351,26 @@ def test_a_batch_writes_what_each_row_alone_would(backbone: LoadedBackbone, plai
                 break
             written.append(token)
         assert together[at] == backbone.decode([token for token in written if token < 256])
+
+
+def test_weights_that_are_being_trained_get_the_gradients_that_small_steps_find(backbone: LoadedBackbone) -> None:
+    model = copy.deepcopy(backbone.loaded.model)
+    other = backbone.with_model(model, "another")
+    prompt, before = parse("Say: {text} Now: [answer]"), backbone.weights_digest()
+    bound = other.bind(prompt, ROWS, CHOICES)
+    weight = next(part for name, part in model.named_parameters() if (part.dim() == 2 and "layer" in name) or "block.0" in name)
+    weight.requires_grad_()
+    bound.score([1, 3], {})[..., 0].sum().backward()
+    slope = weight.grad
+    assert slope is not None
+
+    def total(step: float) -> float:
+        with torch.no_grad():
+            weight.add_(step * slope)
+            found = float(bound.score([1, 3], {})[..., 0].double().sum())
+            weight.sub_(step * slope)
+        return found
+
+    step = 1e-3 / float(slope.norm())
+    assert (total(step) - total(-step)) / (2 * step) == pytest.approx(float((slope**2).sum()), rel=0.05)
+    assert backbone.weights_digest() == before
