@@ -1,7 +1,8 @@
 """The artifact: a tuned prompt as a small folder that predicts.
 
     manifest.json        format, method, settings, seed, versions, digests of model and data, evaluations
-    prompt.json          the prompt in notation, the labels and their words, the calibration
+    prompt.json          the prompt in notation; the task with its settings, and what was fitted besides: of a classification
+                         the labels and their words, and the calibration
     vectors.safetensors  the soft slots' vectors, float32 (only where there are soft slots)
     seen.txt             short digests of the rows that were there in tuning, to notice them among test rows
     trail.jsonl          the record of the run
@@ -27,11 +28,11 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
-from pegbox.errors import ArtifactError, PromptError
+from pegbox.errors import ArtifactError, PromptError, SettingsError
 from pegbox.prompt import Prompt, SoftSlot, format, parse
-from pegbox.task.calibration import Calibration
 from pegbox.task.classification import Classification
-from pegbox.task.predictor import PromptPredictor
+from pegbox.task.registry import entry
+from pegbox.task.task import Task
 
 FORMAT = 1
 NEEDED = ("manifest.json", "prompt.json", "vectors.safetensors")
@@ -45,54 +46,75 @@ class Tuned:
     """A tuned prompt over its model.
 
     Settings:
-        predictor: the filled prompt, the task, the backbone and the calibration.
+        predictor: the filled prompt, the task, the backbone and what was fitted besides: a `PromptPredictor` of a
+            classification, a `pegbox.task.task.Prompted` of any other task.
         record: where it came from: method, settings, seed, budget, versions, digests, dev scores.
         trail: the run's events.
         seen: marks of the rows that were there in tuning; see `row_marks`.
         evaluations: the openings of test rows so far, in order.
     """
 
-    predictor: PromptPredictor
+    predictor: Any
     record: Mapping[str, Any] = field(default_factory=dict)
     trail: tuple[Mapping[str, Any], ...] = ()
     seen: frozenset[str] = frozenset()
     evaluations: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"Tuned({format(self.prompt)!r}, labels {', '.join(self.labels)}, on {self.backbone.name})"
+        what = f"labels {', '.join(self.labels)}" if self.labels else f"task {self.task.name}"
+        return f"Tuned({format(self.prompt)!r}, {what}, on {self.backbone.name})"
+
+    @property
+    def task(self) -> Task:
+        found: Task = self.predictor.task
+        return found
 
     @property
     def prompt(self) -> Prompt:
-        return self.predictor.prompt
+        found: Prompt = self.predictor.prompt
+        return found
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return self.predictor.task.labels
+        """The task's labels; none where it has none."""
+        return tuple(getattr(self.task, "labels", ()))
 
     @property
     def backbone(self) -> Backbone:
-        return self.predictor.backbone
+        found: Backbone = self.predictor.backbone
+        return found
 
     @property
     def further_fields(self) -> tuple[str, ...]:
         """The columns that the prompt reads besides the text."""
         return tuple(name for name in self.prompt.field_names if name != "text")
 
-    def predict(self, texts: Any) -> list[str]:
-        """The likeliest label for each text.
+    def predict(self, texts: Any) -> list[Any]:
+        """The likeliest label for each text, or whatever the task answers with.
 
         Settings:
             texts: strings, Rows, a DataFrame, a data set, or a file.
         """
-        return [self.labels[at] for at in self.predict_proba(texts).argmax(axis=1)]
+        if isinstance(self.task, Classification):
+            return [self.labels[at] for at in self.predict_proba(texts).argmax(axis=1)]
+        rows, _ = entry(self.task.name).rows(texts, None, None, False, fields=self.further_fields)
+        return list(self.predictor.answers(rows))
 
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
-        """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C]."""
-        return self.predictor.predict_proba(as_rows(texts, self.further_fields))
+        """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C].
+
+        Raises: SettingsError for a prompt of another task than classification.
+        """
+        if not isinstance(self.task, Classification):
+            raise SettingsError(
+                f"probabilities of a prompt for {self.task.name}", "a prompt for classification", "ask it to predict"
+            )
+        found: NDArray[np.float32] = self.predictor.predict_proba(as_rows(texts, self.further_fields))
+        return found
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts are cut to fit into the model's context."""
-        return self.predictor.cut_rows(rows)
+        return tuple(self.predictor.cut_rows(rows))
 
     def save(self, folder: str | Path) -> Path:
         """Writes the artifact, whole or not at all.
@@ -134,15 +156,10 @@ class Tuned:
         (folder / "trail.jsonl").write_text(lines, encoding="utf-8")
 
     def _content(self) -> dict[str, Any]:
-        task, calibration = self.predictor.task, self.predictor.calibration
-        return {
-            "notation": format(self.prompt),
-            "labels": list(task.labels),
-            "words": {label: list(words) for label, words in task.words.items()},
-            "channel": task.channel,
-            "task_calibration": task.calibration,
-            "calibration": {"method": calibration.method, "offsets": list(calibration.offsets)},
-        }
+        state = self.predictor.state()
+        if isinstance(self.task, Classification):  # as it was when there were no other tasks
+            return {"notation": format(self.prompt), **self.task.to_json(), **state}
+        return {"notation": format(self.prompt), "task": self.task.name, "settings": self.task.to_json(), "state": state}
 
 
 def free_place(folder: str | Path) -> Path:
@@ -253,9 +270,8 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
     prompt = read_prompt(path)
     manifest, content = read_folder(path)
     try:
-        words = {label: tuple(some) for label, some in content["words"].items()}
-        task = Classification(tuple(content["labels"]), words, content["task_calibration"], bool(content["channel"]))
-        calibration = Calibration(content["calibration"]["method"], tuple(content["calibration"]["offsets"]))
+        settings, state = (content["settings"], content["state"]) if "task" in content else (content, content)
+        task = entry(content.get("task", Classification.name)).task.from_json(settings)
         record = {key: value for key, value in manifest.items() if key not in _OWN}
         wanted = manifest["model"]
         name, digest, dtype = wanted["name"], wanted["digest"], wanted["dtype"]
@@ -270,8 +286,11 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
             "the very model that it was tuned on",
             f"load it with model={name!r}, or tune a prompt for this model",
         )
-    seen = frozenset(_lines(path / "seen.txt"))
-    return Tuned(PromptPredictor(prompt, task, backbone, calibration), record, trail, seen, evaluations)
+    try:
+        predictor = task.restored(prompt, backbone, state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    return Tuned(predictor, record, trail, frozenset(_lines(path / "seen.txt")), evaluations)
 
 
 def _lines(path: Path) -> list[str]:

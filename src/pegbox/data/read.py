@@ -57,7 +57,7 @@ def read(
     tests, devs = (
         None if other is None else _like(other, main, (text, label, fields), reading, notes) for other in (test, dev)
     )
-    return _data(main.rows, tests, devs, test_size, seed, on_problem, notes)
+    return parted(main.rows, tests, devs, test_size, seed, on_problem, notes)
 
 
 def _parts(source: Any, test: Any, dev: Any) -> tuple[Any, Any, Any]:
@@ -89,25 +89,35 @@ def _like(
     return table.rows
 
 
-def _data(
+def parted(
     train: Rows, test: Rows | None, dev: Rows | None, test_size: float, seed: int, on_problem: OnProblem, notes: list[str]
 ) -> Data:
-    """The parts, with none of their texts in two of them."""
-    two_labels(train)
+    """The parts, with none of their texts in two of them; where rows have labels, with no label that training lacks.
+
+    Settings:
+        notes: what is to be said so far; what is noticed here is added.
+        The rest is as in `read`.
+
+    Raises: DataError for texts in two parts, and for labels that cannot be learned.
+    """
+    labelled = train.labels is not None
+    if labelled:
+        two_labels(train)
     if on_problem == "drop":
         train = _noted(without_repeats(train), notes)
     if test is not None:
         train = _noted(without_leaks(train, test, on_problem), notes)
     elif test_size:
         train, test = split(train, test_size, seed)
-        share = f"{len(test):,} of {count(len(test) + len(train), 'row')}"
-        notes.append(f"{train.source}: {share} are split off as test rows (stratified, seed {seed}) and sealed.")
+        share, how = f"{len(test):,} of {count(len(test) + len(train), 'row')}", "stratified, " if labelled else ""
+        notes.append(f"{train.source}: {share} are split off as test rows ({how}seed {seed}) and sealed.")
     if dev is not None:
         dev = dev if test is None else _noted(without_leaks(dev, test, on_problem), notes)
         train = _noted(without_leaks(train, dev, on_problem), notes)
-        dev = _noted(without_unseen(dev, train, on_problem), notes)
-    two_labels(train)
-    if test is not None:
+        dev = _noted(without_unseen(dev, train, on_problem), notes) if labelled else dev
+    if labelled:
+        two_labels(train)
+    if test is not None and labelled:
         test = _noted(without_unseen(test, train, on_problem), notes)
     return Data(train, None if test is None else Sealed(test), dev, tuple(notes))
 

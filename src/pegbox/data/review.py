@@ -34,7 +34,7 @@ def _later(rows: Rows) -> list[int]:
     seen: set[object] = set()
     later = []
     for at, row in enumerate(rows):
-        mark = (key(row), None if rows.labels is None else rows.labels[at])
+        mark = (key(row), None if rows.labels is None else rows.labels[at], None if rows.gold is None else repr(rows.gold[at]))
         if mark in seen:
             later.append(at)
         seen.add(mark)

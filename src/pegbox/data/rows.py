@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pegbox.errors import DataError, SealedError
 
@@ -19,17 +20,22 @@ class Rows:
         labels: for each row its label, or None for unlabelled rows.
         numbers: for each row its number in the source (the first data row is 1), for messages and reports.
         source: where the rows came from, for messages.
+        gold: for each row its right answer, where that is no single label: tags, references, turns; JSON's own types.
+        groups: for each row the group that it is reported in, where scores are wanted by group.
     """
 
     fields: tuple[Mapping[str, str], ...]
     labels: tuple[str, ...] | None = None
     numbers: tuple[int, ...] = ()
     source: str = "rows"
+    gold: tuple[Any, ...] | None = None
+    groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.numbers:
             object.__setattr__(self, "numbers", tuple(range(1, len(self.fields) + 1)))
-        for name, column in (("labels", self.labels), ("numbers", self.numbers)):
+        for name in ("labels", "numbers", "gold", "groups"):
+            column = getattr(self, name)
             if column is not None and len(column) != len(self.fields):
                 raise DataError(
                     f"{len(column)} {name} for {len(self.fields)} rows of {self.source}",
@@ -54,13 +60,9 @@ class Rows:
     def take(self, index: Sequence[int]) -> Rows:
         """The rows at these positions, in this order."""
         picked = [int(i) for i in index]
-        labels = None if self.labels is None else tuple(self.labels[i] for i in picked)
-        return replace(
-            self,
-            fields=tuple(self.fields[i] for i in picked),
-            labels=labels,
-            numbers=tuple(self.numbers[i] for i in picked),
-        )
+        columns = {name: getattr(self, name) for name in ("fields", "labels", "numbers", "gold", "groups")}
+        some = {name: None if column is None else tuple(column[i] for i in picked) for name, column in columns.items()}
+        return replace(self, **some)
 
     def column(self, name: str = "text") -> list[str]:
         """One field of every row. Raises DataError where a row lacks it."""
@@ -84,8 +86,10 @@ class Rows:
         return tuple(sorted(set(self.answers())))
 
     def digest(self) -> str:
-        """SHA-256 of fields and labels, in hex: equal for equal content in equal order."""
-        content = [[dict(sorted(row.items())) for row in self.fields], self.labels]
+        """SHA-256 of fields, labels and right answers, in hex: equal for equal content in equal order."""
+        content: list[Any] = [[dict(sorted(row.items())) for row in self.fields], self.labels]
+        if self.gold is not None:
+            content.append(self.gold)
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 

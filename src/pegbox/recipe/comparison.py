@@ -165,7 +165,7 @@ class _Work:
             dev_accuracy=outcome.dev_accuracy,
             cost=self._cost(outcome, saved, rows),
             prompt="" if outcome.predictor.prompt is None else format(outcome.predictor.prompt),
-            readable=isinstance(outcome.predictor, PromptPredictor) and outcome.predictor.prompt.readable,
+            readable=outcome.kept and outcome.predictor.prompt.readable,
             nearest=outcome.nearest,
             trail=outcome.trail,
             notes=(*outcome.notes, *_cuts(cut, len(rows))),
@@ -195,7 +195,7 @@ class _Work:
 
     def _save(self, job: Job, outcome: Outcome, rows: tuple[Rows, Rows, Rows], place: Path) -> Path | None:
         """The artifact's folder, where there is a prompt to save; the opening of the test rows is written in it."""
-        if not isinstance(outcome.predictor, PromptPredictor):
+        if not outcome.kept:
             return None
         train, dev, test = rows
         opening = {"rows_digest": test.digest(), "rows": len(test), "source": test.source, "reason": "compare"}

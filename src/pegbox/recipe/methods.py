@@ -10,6 +10,9 @@ from pegbox.errors import SettingsError
 
 Kind = Literal["reference", "hard", "soft", "hybrid"]
 
+LABELLING = ("classify", "tag", "multilabel")
+"""The tasks that are tuned as a classification: of texts, of words, of each label."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -22,6 +25,8 @@ class Method:
         make: the method with its default settings: a `Tuner`, or a `Reference` where `predictor` is set.
         spends: whether it uses up its budget; the others are quick, and take more seeds in their stride.
         predictor: it returns no prompt but something else that predicts.
+        tasks: the tasks that it can do.
+        whole: it is handed the task itself, not what the task is tuned as.
     """
 
     name: str
@@ -30,6 +35,8 @@ class Method:
     make: Callable[[], Any]
     spends: bool = True
     predictor: bool = False
+    tasks: tuple[str, ...] = LABELLING
+    whole: bool = False
 
 
 # The methods are imported where they are made, so that listing them takes no torch.
@@ -170,6 +177,23 @@ METHODS: dict[str, Method] = {
 
 DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
 """What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
+
+TASK_DEFAULTS: dict[str, tuple[str, ...]] = {}
+"""The same for tasks where other methods matter; the rest compare those of `DEFAULTS` that can do them."""
+
+
+def defaults(task: str) -> tuple[str, ...]:
+    """What a comparison of this task compares unless it is told."""
+    return TASK_DEFAULTS.get(task) or tuple(name for name in DEFAULTS if task in METHODS[name].tasks)
+
+
+def for_task(name: str, task: str) -> Method:
+    """The method of this name. Raises SettingsError where it cannot do the task."""
+    found = method(name)
+    if task not in found.tasks:
+        able = [one.name for one in METHODS.values() if task in one.tasks]
+        raise SettingsError(f"{name} for --task {task}", f"one of {', '.join(able) or 'none yet'}", "choose another method")
+    return found
 
 
 def method(name: str) -> Method:

@@ -12,14 +12,16 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, SettingsError
 from pegbox.evaluate.nearest_words import nearest_words
-from pegbox.prompt import Answer, Field, Prompt, Text
+from pegbox.prompt import Prompt
 from pegbox.recipe.ledger import Ledger, Spending
-from pegbox.recipe.methods import method
+from pegbox.recipe.methods import for_task, method
 from pegbox.recipe.settings import with_settings
-from pegbox.task.classification import Classification
-from pegbox.task.predictor import Predictor, PromptPredictor
+from pegbox.task.classify import default_prompt
+from pegbox.task.task import Task
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Trail
+
+__all__ = ["Job", "Outcome", "default_prompt", "run"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Job:
     Settings:
         method: its name in the registry.
         prompt: the written prompt.
-        task: labels, words, calibration.
+        task: what is asked of each row, and how it is scored.
         budget: what it may spend.
         seed: all of its chance.
         settings: changes to its settings, by dotted name.
@@ -39,7 +41,7 @@ class Job:
 
     method: str
     prompt: Prompt
-    task: Classification
+    task: Task
     budget: Budget
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class Job:
 
     def made(self) -> Any:
         """The method with its settings."""
-        return with_settings(method(self.method).make(), self.settings)
+        return with_settings(for_task(self.method, self.task.name).make(), self.settings)
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,14 @@ class Outcome:
     """What came of a job.
 
     Settings:
-        predictor: what answers now.
-        dev_accuracy: its accuracy on the rows it was chosen on.
+        predictor: what answers now: a `Predictor` of a classification, an `Answering` of any other task.
+        dev_accuracy: its score on the rows it was chosen on: accuracy, or the task's main measure.
         spending: what it cost, earlier tries that were interrupted included.
         notes: what was noticed.
         trail: the run's events.
     """
 
-    predictor: Predictor
+    predictor: Any
     dev_accuracy: float
     spending: Spending
     notes: tuple[str, ...]
@@ -76,7 +78,12 @@ class Outcome:
     def nearest(self) -> Mapping[str, tuple[tuple[str, float, float], ...]]:
         """The soft slots' nearest words; empty for words alone."""
         found = self.predictor
-        return nearest_words(found.prompt, found.backbone) if isinstance(found, PromptPredictor) else {}
+        return nearest_words(found.prompt, found.backbone) if self.kept else {}
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is a tuned prompt, which an artifact can keep."""
+        return hasattr(self.predictor, "state")
 
 
 def run(job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows, trail: Trail) -> Outcome:
@@ -90,17 +97,20 @@ def run(job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows, trail: 
     rng = np.random.default_rng([job.seed, 7])
     weights = backbone.weights_digest()
     spend = {"budget": job.budget, "rng": rng, "trail": trail}
+    known = method(job.method)
     with Ledger(backbone, trail.folder) as ledger:
-        if method(job.method).predictor:
-            predictor: Predictor = maker.fit(job.prompt, job.task, backbone, train, dev, **spend)
+        task, rows, judges = (job.task, train, dev) if known.whole else job.task.tuned_as(train, dev)
+        if known.predictor:
+            fitted = maker.fit(job.prompt, task, backbone, rows, judges, **spend)
+            predictor = fitted if known.whole else job.task.around(fitted, backbone, train)
         else:
-            prompt = maker.tune(job.prompt, job.task, backbone, train, dev, **spend)
-            predictor = PromptPredictor(prompt, job.task, backbone, job.task.calibrate(prompt, backbone, train))
+            prompt = maker.tune(job.prompt, task, backbone, rows, judges, **spend)
+            predictor = job.task.predictor(prompt, backbone, train)
     if backbone.weights_digest() != weights:
         raise BackboneError(
             f"{job.method} changed the frozen model's weights", "a frozen model", "report this method; its figures are void"
         )
-    dev_accuracy = float((predictor.predict_proba(dev).argmax(axis=1) == job.task.gold(dev)).mean())
+    dev_accuracy = job.task.dev_score(predictor, dev)
     notes = tuple(dict.fromkeys(str(event["text"]) for event in trail.of("note")))
     return Outcome(predictor, dev_accuracy, ledger.total, notes, tuple(trail.events))
 
@@ -115,15 +125,3 @@ def _same_room(backbone: HuggingFaceBackbone, trail: Trail) -> None:
         trail.keep("cache bytes", backbone.store.budget)
     else:
         backbone.store.budget = int(kept)
-
-
-def default_prompt(task: Classification, instruction: str | None = None, text: str = "Text", label: str = "Label") -> Prompt:
-    """The written prompt for those who bring none: what to do, the text, and where the label goes.
-
-    Settings:
-        instruction: what to do; by default to classify the text as one of the label words.
-        text, label: what stands before the text and before the label.
-    """
-    words = [words[0] for words in task.words.values()]
-    asked = instruction or f"Classify the text as {', '.join(words[:-1])} or {words[-1]}."
-    return Prompt.of(Text(f"{asked}\n{text}: "), Field("text"), Text(f"\n{label}: "), Answer())

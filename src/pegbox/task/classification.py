@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import Prompt
 from pegbox.task import channel
 from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration
+from pegbox.task.predictor import PromptPredictor
+from pegbox.task.task import Statistics, Task
 from pegbox.task.verbalizer import check_words, own_words
 
 Over = Literal["labels", "vocabulary"]
@@ -26,7 +28,7 @@ CALIBRATION_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """Which label fits a text.
 
     Settings:
@@ -35,6 +37,9 @@ class Classification:
         calibration: "batch", "contextual" or "none"; one for all prompt methods.
         channel: score the text given the label instead of the label given the text (noisy channel).
     """
+
+    name: ClassVar[str] = "classify"
+    measures: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     labels: tuple[str, ...]
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -105,6 +110,39 @@ class Classification:
     def predict_proba(self, prompt: Prompt, backbone: Backbone, rows: Rows, calibration: Calibration) -> NDArray[np.float32]:
         """Probabilities of the labels. Shape: [B, C], rows sum to 1."""
         return calibration.probabilities(self.bind(prompt, backbone, rows).log_probabilities()[0])
+
+    def statistics(self, outputs: Sequence[Any], rows: Rows) -> Statistics:
+        """Whether each row's likeliest label is the right one. Shape: outputs [B, C]."""
+        right = np.asarray(outputs).argmax(1) == self.gold(rows)
+        return {"accuracy": np.stack([right, np.ones(len(rows))], axis=1).astype(np.float64)}
+
+    def show(self, output: Any) -> str:
+        return self.labels[int(np.argmax(output))]
+
+    def plain(self, output: Any) -> Any:
+        return {label: float(p) for label, p in zip(self.labels, output, strict=True)}
+
+    def gold_texts(self, rows: Rows) -> list[str]:
+        return [self.labels[at] for at in self.gold(rows)]
+
+    def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> PromptPredictor:
+        return PromptPredictor(prompt, self, backbone, self.calibrate(prompt, backbone, train))
+
+    def dev_score(self, predictor: Any, dev: Rows) -> float:
+        return float((predictor.predict_proba(dev).argmax(axis=1) == self.gold(dev)).mean())
+
+    def to_json(self) -> Mapping[str, Any]:
+        words = {label: list(words) for label, words in self.words.items()}
+        return {"labels": list(self.labels), "words": words, "channel": self.channel, "task_calibration": self.calibration}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        words = {label: tuple(some) for label, some in content["words"].items()}
+        return cls(tuple(content["labels"]), words, content["task_calibration"], bool(content["channel"]))
+
+    def restored(self, prompt: Prompt, backbone: Backbone, state: Mapping[str, Any]) -> PromptPredictor:
+        found = state["calibration"]
+        return PromptPredictor(prompt, self, backbone, Calibration(found["method"], tuple(found["offsets"])))
 
 
 class BoundClassification:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt, SoftSlot
 from pegbox.task.calibration import Calibration
-from pegbox.task.classification import Classification
+
+if TYPE_CHECKING:
+    from pegbox.task.classification import Classification
 
 
 class Predictor(Protocol):
@@ -73,6 +76,14 @@ class PromptPredictor:
     def predict_proba(self, rows: Rows) -> NDArray[np.float32]:
         """Probabilities of the task's labels. Shape: [B, C]."""
         return self.task.predict_proba(self.prompt, self.backbone, rows, self.calibration)
+
+    def answers(self, rows: Rows) -> Sequence[NDArray[np.float32]]:
+        """Each row's probabilities of the labels, as `Classification` takes them."""
+        return list(self.predict_proba(rows))
+
+    def state(self) -> Mapping[str, Any]:
+        """The calibration, as `Classification.restored` reads it."""
+        return {"calibration": {"method": self.calibration.method, "offsets": list(self.calibration.offsets)}}
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts are cut to fit into the model's context."""

@@ -1,0 +1,119 @@
+"""What every task is to those who tune, compare and serve; and what its predictors are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pegbox.backbone.seam import Backbone
+from pegbox.data.rows import Rows
+from pegbox.metrics.measures import measure, overall
+from pegbox.prompt import Prompt
+
+Statistics = Mapping[str, NDArray[np.float64]]
+"""For each measure what every row contributes to its sums. Shape: [N, S]."""
+
+
+class Answering(Protocol):
+    """Anything that answers the rows of a task.
+
+    Settings:
+        prompt: the prompt behind it, in case there is one.
+        parameters: numbers that tuning set.
+        nbytes: bytes that must be kept besides the backbone; None where it was not worked out.
+    """
+
+    @property
+    def prompt(self) -> Prompt | None: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def nbytes(self) -> int | None: ...
+    def answers(self, rows: Rows) -> Sequence[Any]:
+        """The task's own outputs, one for each row: labels' probabilities, spans, a text, a set of labels."""
+
+
+class Prompted(Answering, Protocol):
+    """One whose answers come of a tuned prompt, so that it can be kept as an artifact."""
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def backbone(self) -> Backbone: ...
+    @property
+    def prompt(self) -> Prompt: ...
+    def state(self) -> Mapping[str, Any]:
+        """What was fitted besides the prompt (calibration, thresholds), in JSON's own types; see `Task.restored`."""
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        """Positions of the rows whose texts are cut to fit into the model's context."""
+
+    def request(self, rows: Rows) -> tuple[Prompt, Rows]:
+        """The prompt and the rows as they are sent, from which the tokens of a request are counted."""
+
+
+class Task(Protocol):
+    """What is asked of a text, and how well it was answered. A frozen dataclass of settings.
+
+    Tasks inherit from this one, and so get the parts below that have a body.
+
+    Settings:
+        name: as in the registry: classify, tag, generate, chat, multilabel.
+        measures: names in `pegbox.metrics.measures`; the first is the main one, by which methods are ranked, tested and
+            recommended. It is a share or the like: better when higher, shown times 100.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def measures(self) -> tuple[str, ...]: ...
+
+    def statistics(self, outputs: Sequence[Any], rows: Rows) -> Statistics:
+        """What each row contributes to every measure. Raises DataError where rows have no right answers."""
+
+    def breakdown(self, outputs: Sequence[Any], rows: Rows) -> Mapping[str, Statistics]:  # noqa: ARG002  # for tasks that have some
+        """The same for each class or type there is, for the measures that make sense there; empty where there are none."""
+        return {}
+
+    def show(self, output: Any) -> str:
+        """An output as a person reads it."""
+
+    def plain(self, output: Any) -> Any:
+        """An output in JSON's own types."""
+        return output
+
+    def gold_texts(self, rows: Rows) -> list[str]:
+        """Each row's right answer as a person reads it. Raises DataError for a right answer that the task does not know."""
+
+    def inputs(self, prompt: Prompt, rows: Rows) -> list[str]:
+        """Each row's text as a person reads it."""
+        return [" | ".join(row[name] for name in prompt.field_names) for row in rows]
+
+    def tuned_as(self, train: Rows, dev: Rows) -> tuple[Any, Rows, Rows]:
+        """The task and the rows that methods tune on: for tagging, the classification of words."""
+        return self, train, dev
+
+    def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> Prompted:
+        """What answers with a tuned prompt; whatever else it needs is fitted on the training rows."""
+
+    def around(self, fitted: Any, backbone: Backbone, train: Rows) -> Any:  # noqa: ARG002  # for tasks that wrap it
+        """What answers with a reference that was fitted on what `tuned_as` gave."""
+        return fitted
+
+    def dev_score(self, predictor: Any, dev: Rows) -> float:
+        """The main measure on the rows that were chosen on."""
+        main = measure(self.measures[0])
+        return overall(self.statistics(predictor.answers(dev), dev)[main.name], main)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """The task's settings in JSON's own types."""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The task that `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+
+    def restored(self, prompt: Prompt, backbone: Backbone, state: Mapping[str, Any]) -> Prompted:
+        """The predictor of a saved prompt, with its `Prompted.state`."""
