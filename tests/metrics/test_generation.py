@@ -64,9 +64,7 @@ def test_chrf_by_hand() -> None:
 
 def test_rouge_is_the_packages_own() -> None:
     scorer = RougeScorer(["rougeL"])
-    best = [
-        max(scorer.score(r, t)["rougeL"].fmeasure for r in some) for t, some in zip(TEXTS, REFERENCES, strict=True)
-    ]
+    best = [max(scorer.score(r, t)["rougeL"].fmeasure for r in some) for t, some in zip(TEXTS, REFERENCES, strict=True)]
     assert generation.statistics(TEXTS, REFERENCES)["rouge_l"][:, 0].tolist() == pytest.approx(best)
 
 

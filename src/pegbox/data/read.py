@@ -51,7 +51,7 @@ def read(
     Raises: DataError with the source, the rows and what to do.
     """
     reading = Reading(encoding, quotes, field_limit, on_problem)
-    source, test, dev = _parts(source, test, dev)
+    source, test, dev = parts_of(source, test, dev)
     main = read_table(source, text, label, True, fields=fields, reading=reading)
     notes = [*main.notes, *review(main.rows)]
     tests, devs = (
@@ -60,7 +60,7 @@ def read(
     return parted(main.rows, tests, devs, test_size, seed, on_problem, notes)
 
 
-def _parts(source: Any, test: Any, dev: Any) -> tuple[Any, Any, Any]:
+def parts_of(source: Any, test: Any, dev: Any) -> tuple[Any, Any, Any]:
     """Source, test and dev; what a DatasetDict holds and the user did not give is taken from it."""
     if not is_a(source, "datasets", "DatasetDict"):
         return source, test, dev
