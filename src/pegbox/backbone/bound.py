@@ -85,6 +85,7 @@ class HuggingFaceBound:
                 f"{len(answers.texts)} targets for {len(self._layouts)} rows", "one for each row", "check the rows"
             )
         self.targets = speller.plain([space + text for text in answers.texts])
+        self._ended = answers.ended
         if empty := next((number for number, ids in zip(self._row_numbers, self.targets, strict=True) if not ids), None):
             raise PromptError(f"an empty target for row {empty} of {self._source}", "at least one token", "drop the row")
 
@@ -104,7 +105,8 @@ class HuggingFaceBound:
             left = self._engine.context - sum(sizes(fixed, lengths))
             most = max(1, left // 2)
             cut = {at for at, ids in enumerate(self.targets) if len(ids) > most}
-            self.targets = [ids[:most] for ids in self.targets]
+            last = (self.end_token,) if self._ended else ()
+            self.targets = [ids[:most] if at in cut else ids + last for at, ids in enumerate(self.targets)]
         for at, layout in enumerate(self._layouts):
             limit = self._engine.context - (reach if self.targets is None else len(self.targets[at]) - 1)
             self._layouts[at], was_cut = cut_to(layout, self._own_pieces, limit, lengths, self._source)
@@ -113,6 +115,11 @@ class HuggingFaceBound:
             if sum(sizes(self._layouts[at], lengths)) >= CHECKPOINTED:
                 self._long.add(at)
         return tuple(sorted(cut))
+
+    @property
+    def target_lengths(self) -> tuple[int, ...]:
+        """See `pegbox.backbone.seam.Bound.target_lengths`."""
+        return tuple(len(ids) for ids in self.targets or ())
 
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""

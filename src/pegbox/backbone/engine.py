@@ -89,6 +89,14 @@ class Engine:
             KeysValues(_own_copy(keys[:, row, :, : lengths[row]]), _own_copy(values[:, row, :, : lengths[row]])) for row in kept
         )
 
+    def go_on(self, cache: DynamicCache, embeds: torch.Tensor, seen: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Last hidden states of one more position of rows whose keys and values lie in a cache, which grows by it.
+
+        Shape: embeds [N, 1, H]; seen [N, past + 1], which positions are real; positions [N, 1]; result [N, 1, H].
+        """
+        mask = None if bool(seen.all()) else seen.long()
+        return self._through([], embeds, mask, positions, cache, seen.shape[1] - 1, len(embeds))[0]
+
     def branches(self, head: Head, embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of K sequences: a stem, then branches that look back on it but not on each other.
 
@@ -106,7 +114,7 @@ class Engine:
         places = torch.tensor([*range(stem), *(stem + at for length in lengths for at in range(length))], device=self.device)
         seen = ((branch == -1) | (branch == branch[:, None])) & torch.ones_like(branch.outer(branch), dtype=torch.bool).tril()
         mask = torch.cat([seen.new_ones(width, past), seen], dim=1)[None, None]
-        cache = DynamicCache(_stack([head] * count, past)) if past else None
+        cache = DynamicCache(side_by_side([head] * count, past)) if past else None
         positions = (past + places).expand(count, -1)
         return self._through([head], embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
 
@@ -126,7 +134,7 @@ class Engine:
         if min(past) < before:
             seen = torch.arange(before, device=self.device)[None] >= before - starts
         positions = starts + torch.arange(width, device=self.device).repeat(branches)[None]
-        cache = DynamicCache(_stack(heads, before))
+        cache = DynamicCache(side_by_side(heads, before))
         together = embeds.reshape(len(heads), branches * width, -1)
         with attention.fanned(attention.Fan(before, branches, seen)):
             found = self._through(heads, together, None, positions, cache, before, sum(lengths))[0]
@@ -197,7 +205,7 @@ class Engine:
     def _run(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], keep: bool) -> tuple[torch.Tensor, Any]:
         past = [_length(head) for head in heads]
         before, width = max(past), embeds.shape[1]
-        cache = DynamicCache(_stack(heads, before)) if before else (DynamicCache() if keep else None)
+        cache = DynamicCache(side_by_side(heads, before)) if before else (DynamicCache() if keep else None)
         starts = torch.tensor(past, device=self.device)[:, None]
         sizes = torch.tensor(lengths, device=self.device)[:, None]
         steps = torch.arange(width, device=self.device)[None]
@@ -280,7 +288,7 @@ def _length(head: Head) -> int:
     return sum(run.length for run in head)
 
 
-def _stack(heads: Sequence[Head], width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def side_by_side(heads: Sequence[Head], width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Keys and values of all rows, padded on the left to one length.
 
     Shape: for each layer two tensors [N, heads, width, D].

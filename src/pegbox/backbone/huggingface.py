@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,24 +10,23 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import GenerationConfig
 
 from pegbox.backbone.bound import HuggingFaceBound, Written
+from pegbox.backbone.decoding import Decoding
 from pegbox.backbone.engine import Engine
+from pegbox.backbone.guide import guide
 from pegbox.backbone.kept_files import KeptFiles
 from pegbox.backbone.layout import Speller
-from pegbox.backbone.live import variants
 from pegbox.backbone.loaded import Loaded, state_digest
 from pegbox.backbone.mixed import Passage, Standing, advance
 from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Spent
 from pegbox.backbone.storage import Storage
+from pegbox.backbone.writing import write
 from pegbox.data.rows import Rows
-from pegbox.errors import SettingsError
 from pegbox.prompt import Prompt
 
-_BATCH = 16
 FEATURES = 1024
 """Positions in one pass for features: every layer's are held until it is over."""
 FORMAT = "1"
@@ -83,6 +81,10 @@ class HuggingFaceBackbone:
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
         """How many positions each row takes up to the answer, all slots filled."""
         return [len(codes) for codes in self._written(prompt, rows, 0).contexts(range(len(rows)))]
+
+    def cut_rows(self, prompt: Prompt, rows: Rows, room: int) -> tuple[int, ...]:
+        """See `pegbox.backbone.seam.Backbone.cut_rows`."""
+        return self._written(prompt, rows, room).cut_rows
 
     def _written(self, prompt: Prompt, rows: Rows, room: int) -> HuggingFaceBound:
         return HuggingFaceBound(prompt, rows, Written(room), self._engine, self.store, self._speller)
@@ -142,7 +144,6 @@ class HuggingFaceBackbone:
         last = stacked[torch.arange(len(codes)), :, lengths - 1]
         return torch.stack([mean, last], dim=2).cpu().numpy()
 
-    @torch.no_grad()
     def generate(
         self,
         prompt: Prompt,
@@ -152,57 +153,13 @@ class HuggingFaceBackbone:
         stop: Sequence[str] = (),
         temperature: float = 0.0,
         seed: int = 0,
+        **more: Any,
     ) -> list[str]:
         """See `pegbox.backbone.seam.Backbone.generate`."""
-        if max_tokens < 1 or temperature < 0 or "" in stop:
-            raise SettingsError(
-                f"max_tokens={max_tokens}, temperature={temperature}, stop={list(stop)}",
-                "at least one token, a temperature of 0 or more, and stop strings with something in them",
-                "correct the one that is not so",
-            )
-        bound = self._written(prompt, rows, max_tokens)
-        ends = {self._speller.eos, *self._engine.ends}
-        if prompt.is_chat:
-            ends.add(bound.end_token)
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
-        config = GenerationConfig(
-            max_new_tokens=max_tokens,
-            eos_token_id=sorted(ends),
-            pad_token_id=self._speller.eos,
-            stop_strings=list(stop) or None,
-            **sampling,
-        )
-        texts: list[str] = []
-        with _without_own_settings(self._engine.model), torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for first in range(0, len(rows), _BATCH):
-                codes = bound.contexts(range(first, min(first + _BATCH, len(rows))))
-                made = [_finished(ids, ends) for ids in self._write(prompt, bound, codes, config)]
-                self.spent.forward += sum(map(len, codes)) + sum(map(len, made))
-                texts.extend(until(self._speller.words(ids), stop) for ids in made)
-        return texts
-
-    def _write(
-        self, prompt: Prompt, bound: HuggingFaceBound, codes: Sequence[tuple[int, ...]], config: GenerationConfig
-    ) -> list[list[int]]:
-        embeds, mask = self._left_padded(prompt, bound, codes)
-        tokenizer = self._speller.tokenizer if config.stop_strings else None
-        made = self._engine.model.generate(
-            inputs_embeds=embeds, attention_mask=mask, generation_config=config, tokenizer=tokenizer
-        )
-        return [[int(token) for token in ids] for ids in made]
-
-    def _left_padded(
-        self, prompt: Prompt, bound: HuggingFaceBound, codes: Sequence[tuple[int, ...]]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(len(run) for run in codes)
-        filled = variants({}, prompt, bound.numbers, len(codes), self._engine)
-        right = filled.embeds(codes, [0] * len(codes), [0] * len(codes)).to(self._engine.dtype)
-        embeds, mask = torch.zeros_like(right), torch.zeros(right.shape[:2], dtype=torch.long, device=right.device)
-        for row, run in enumerate(codes):
-            embeds[row, width - len(run) :] = right[row, : len(run)]
-            mask[row, width - len(run) :] = 1
-        return embeds, mask
+        decoding = Decoding(max_tokens, tuple(stop), temperature, seed=seed, **more)
+        standing = self.standing(prompt)
+        start = guide(decoding, self.loaded.tokenizer, self._engine.embedding.shape[0], standing.ends)
+        return write(self._engine, standing, rows, decoding, start)
 
     def forget(self) -> None:
         """See `pegbox.backbone.seam.Backbone.forget`."""
@@ -228,26 +185,3 @@ def _identity(loaded: Loaded, storage: Storage) -> str:
     """All that kept numbers depend on besides the texts: another version of the libraries may round otherwise."""
     made_by = (torch.__version__, transformers.__version__)
     return "\n".join([FORMAT, loaded.digest, loaded.dtype, torch.device(loaded.device).type, storage, *made_by])
-
-
-@contextmanager
-def _without_own_settings(model: Any) -> Iterator[None]:
-    """Within it, the settings that a model brings along, such as a penalty on repeating words, do not mix in."""
-    own = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own
-
-
-def _finished(ids: Sequence[int], ends: set[int]) -> list[int]:
-    """What was written before the first token that ends a text; after it comes padding."""
-    at = next((at for at, token in enumerate(ids) if token in ends), len(ids))
-    return list(ids[:at])
-
-
-def until(text: str, stop: Sequence[str]) -> str:
-    """The text up to the first stop string in it; none of these is empty."""
-    ends = [text.index(mark) for mark in stop if mark in text]
-    return text[: min(ends)] if ends else text

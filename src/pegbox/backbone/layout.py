@@ -15,7 +15,8 @@ from typing import Any
 
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text
+from pegbox.prompt import TURNS, Answer, Field, HardSlot, Prompt, SoftSlot, Text
+from pegbox.prompt.turns import Said, said
 
 Ids = tuple[int, ...]
 
@@ -30,10 +31,15 @@ class Slot:
 
 @dataclass(frozen=True)
 class Own:
-    """The place of one of the row's own texts."""
+    """The place of one of the row's own texts, or of its own turns.
+
+    Settings:
+        after: for turns the roles of the prompt's turns before them; None for a text.
+    """
 
     name: str
     spaced: bool = False
+    after: tuple[str, ...] | None = None
 
 
 Piece = Ids | Slot | Own
@@ -66,6 +72,7 @@ class Speller:
         self.eos: int = 0 if eos is None else int(eos)
         added = getattr(tokenizer, "added_tokens_decoder", {})
         # such as <think>: marks to the model, though its tokenizer does not call them special. Runs of white space are none.
+        self._between: dict[tuple[str, ...], list[str]] = {}
         self._marks = {int(token): str(mark) for token, mark in added.items() if len(str(mark).strip()) > 1}
 
     def plain(self, texts: Sequence[str]) -> list[Ids]:
@@ -92,6 +99,13 @@ class Speller:
         """The text of token ids, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def between(self, roles: Sequence[str]) -> list[str]:
+        """What the chat template writes before, between and after the contents of turns of these roles."""
+        key = tuple(roles)
+        if key not in self._between:
+            self._between[key] = _chat_texts(key, self)
+        return self._between[key]
+
     def structure(self, text: str) -> Ids:
         """Token ids of a chat template's own text, special tokens included."""
         return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"])
@@ -106,12 +120,18 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
     Raises: BackboneError when chat turns do not fit the model's template.
     """
     pieces: list[Piece] = []
-    between = _chat_texts(prompt, speller) if prompt.is_chat else None
-    pieces.append(speller.start if between is None else speller.structure(between[0]))
+    own = _turns_at(prompt)
+    # a user's turn in place of the row's own, whose piece then holds all that the template writes around them
+    roles = ["user" if turn.role == TURNS else turn.role for turn in prompt.turns]
+    between = speller.between(roles) if prompt.is_chat else None
+    pieces.append(speller.start if between is None else () if own == 0 else speller.structure(between[0]))
     end: Ids = ()
     spaced = False
     for number, turn in enumerate(prompt.turns):
         pending = ""
+        if number == own:
+            pieces += [Own(name, False, tuple(roles[:own])) for name in (s.name for s in turn.segments if isinstance(s, Field))]
+            continue
         for segment in turn.segments:
             if isinstance(segment, Text):
                 pending += segment.text
@@ -129,7 +149,7 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
             end = _one(speller, pending) + (speller.structure(between[-1]) if between else ())
         else:
             pieces.append(_one(speller, pending))
-            if between:
+            if between and number + 1 != own:
                 pieces.append(speller.structure(between[number + 1]))
     if not any(_never_empty(piece, prompt) for piece in pieces):
         pieces.insert(0, (speller.eos,))
@@ -139,7 +159,12 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
 def _never_empty(piece: Piece, prompt: Prompt) -> bool:
     if isinstance(piece, Slot):
         return isinstance(prompt.slots[piece.name], SoftSlot)
-    return piece.spaced if isinstance(piece, Own) else bool(piece)
+    return piece.spaced or piece.after is not None if isinstance(piece, Own) else bool(piece)
+
+
+def _turns_at(prompt: Prompt) -> int | None:
+    """Which of the prompt's turns is the place of the row's own."""
+    return next((number for number, turn in enumerate(prompt.turns) if turn.role == TURNS), None)
 
 
 def _one(speller: Speller, text: str) -> Ids:
@@ -160,20 +185,20 @@ def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     return tuple(merged)
 
 
-def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
+def _chat_texts(roles: Sequence[str], speller: Speller) -> list[str]:
     """What the chat template writes before, between and after the turns' contents."""
     if not getattr(speller.tokenizer, "chat_template", None):
         raise BackboneError(
             "chat turns for a model without a chat template", "a plain prompt", "drop [system], [user] and [assistant]"
         )
     # private-use characters: no template writes them, and trimming leaves them alone
-    marks = [f"\ue000{number}\ue001" for number in range(len(prompt.turns))]
-    turns = [{"role": turn.role, "content": mark} for turn, mark in zip(prompt.turns, marks, strict=True)]
+    marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
+    turns = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
     try:
         rendered = speller.tokenizer.apply_chat_template(turns, tokenize=False)
     except Exception as error:  # templates raise what they like
         raise BackboneError(
-            f"the model's chat template refuses turns of {[turn.role for turn in prompt.turns]}: {error}",
+            f"the model's chat template refuses turns of {list(roles)}: {error}",
             "roles that this model was trained with",
             "move the system turn's words into the user turn",
         ) from error
@@ -186,6 +211,51 @@ def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
             )
         texts.append(before)
     return [*texts, rendered]
+
+
+class Conversation(tuple[int, ...]):
+    """A row's own turns as token ids, with what the chat template writes around them, up to the assistant's answer.
+
+    Settings:
+        turns, after, speller: what it was made of.
+    """
+
+    turns: tuple[Said, ...]
+    after: tuple[str, ...]
+    speller: Speller
+
+    def cut(self, limit: int, source: str) -> Conversation:
+        """The conversation's end, of at most so many positions, from a turn of the user on; a single turn loses its start.
+
+        Raises: PromptError where the template alone takes more.
+        """
+        starts = [at for at, (role, _) in enumerate(self.turns) if role == "user" and at]
+        for at in starts:
+            shorter = conversation(self.turns[at:], self.after, self.speller)
+            if len(shorter) <= limit:
+                return shorter
+        role, content = self.turns[starts[-1] if starts else 0]
+        fixed = len(conversation(((role, ""),), self.after, self.speller))
+        if fixed >= limit:
+            raise PromptError(
+                f"{limit} positions are left for a turn of {source}", f"more than {fixed}", "shorten the prompt or its examples"
+            )
+        kept = self.speller.plain([content])[0][fixed - limit :]
+        return conversation(((role, self.speller.words(kept).lstrip("\ufffd")),), self.after, self.speller)
+
+
+def conversation(turns: Sequence[Said], after: Sequence[str], speller: Speller) -> Conversation:
+    """The turns' contents as plain characters, between what the template writes.
+
+    Settings:
+        after: the roles of the turns before these.
+    """
+    texts = speller.between([*after, *(role for role, _ in turns), "assistant"])[len(after) :]
+    contents = speller.plain([content for _, content in turns])
+    ids = [token for text, own in zip(texts, contents, strict=False) for token in (*speller.structure(text), *own)]
+    made = Conversation((*ids, *speller.structure(texts[len(turns)])))
+    made.turns, made.after, made.speller = tuple(turns), tuple(after), speller
+    return made
 
 
 def slot_ids(framed: Frame, prompt: Prompt, speller: Speller) -> dict[str, Ids]:
@@ -207,6 +277,9 @@ def fill_frame(framed: Frame, rows: Rows, speller: Speller) -> list[tuple[Ids | 
     for piece in framed.pieces:
         if isinstance(piece, Own) and piece not in columns:
             texts = _column(rows, piece.name)
+            if piece.after is not None:
+                columns[piece] = [conversation(said(text), piece.after, speller) for text in texts]
+                continue
             columns[piece] = speller.plain([(" " if piece.spaced else "") + text for text in texts])
     return [
         tuple(columns[piece][number] if isinstance(piece, Own) else piece for piece in framed.pieces)
@@ -263,5 +336,6 @@ def cut_to(
     level = bisect.bisect_right(range(limit + 1), room, key=lambda most: sum(min(lengths[at], most) for at in own)) - 1
     pieces = list(layout)
     for at in own:
-        pieces[at] = pieces[at][:level]  # type: ignore[index]  # a row's own pieces are ids
+        piece = pieces[at]
+        pieces[at] = piece.cut(level, source) if isinstance(piece, Conversation) else piece[:level]  # type: ignore[index]  # ids
     return tuple(pieces), True

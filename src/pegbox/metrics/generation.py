@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegbox.errors import SettingsError
+from pegbox.metrics.measures import Measure, add, share
 
 Sums = NDArray[np.float64]
 References = Sequence[str]
@@ -138,12 +139,6 @@ def chrf(sums: Sums) -> Sums:
     return found
 
 
-def share(sums: Sums) -> Sums:
-    """One sum's share of another; 0 where the other is 0. Shape: [..., 2] to [...]."""
-    found: Sums = np.where(sums[..., 1] > 0, sums[..., 0] / np.maximum(sums[..., 1], SMALLEST), 0.0)
-    return found
-
-
 def perplexity(sums: Sums) -> Sums:
     """e to the mean loss of a token; 0 without tokens. Shape: [..., 2], nats and tokens, to [...]."""
     found: Sums = np.where(sums[..., 1] > 0, np.exp(np.minimum(share(sums), 700.0)), 0.0)
@@ -195,3 +190,15 @@ def _matches(ours: Sequence[Counter[str]], theirs: Sequence[Counter[str]]) -> li
     for one, other in zip(ours, theirs, strict=True):
         found += [float(one.total() if other else 0), float(other.total()), float((one & other).total())]
     return found
+
+
+add(
+    Measure("chrf", "chrF", chrf),
+    Measure("bleu", "BLEU", bleu),
+    Measure("rouge_l", "ROUGE-L", share),
+    Measure("exact_match", "exact match", share),
+    Measure("token_f1", "token F1", share),
+    Measure("perplexity", "perplexity", perplexity, higher=False, percent=False),
+    Measure("length_ratio", "length ratio", share, higher=False, percent=False),
+    Measure("repetition", "repetition", share, higher=False),
+)

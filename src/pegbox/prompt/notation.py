@@ -6,8 +6,9 @@ r"""The one-line notation of prompts, and back.
 ``{name}`` is a field; ``[hard name]`` and ``[hard name="words"]`` are an open and a filled hard slot; ``[soft name 16]`` is a
 soft slot of 16 vectors (vectors themselves are not written); ``[answer]`` is where the model answers, if need be with the
 words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]`` begin a chat
-turn. White space around a turn's mark does not count. A literal ``[ ] { } \`` is written with a backslash before it, a new line
-as ``\n``, a tab as ``\t``, and a space at a turn's edge as ``\s``.
+turn, and ``[turns] {turns}`` stands for a row's own turns. White space around a turn's mark does not count. A literal
+``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a space at a turn's edge as
+``\s``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PIECE = re.compile(
     rf"""(?P<escape>\\.)
        | \{{(?P<field>[^{{}}\[\]\\\n]+)\}}
-       | \[(?P<role>system|user|assistant)\]
+       | \[(?P<role>system|user|assistant|turns)\]
        | \[hard\ (?P<hard>{_NAME})(?:=(?P<words>{_QUOTED}))?\]
        | \[soft\ (?P<soft>{_NAME})\ (?P<length>\d+)\]
        | \[answer(?P<verbalizer>(?:\ (?:{_QUOTED}|[^\s="\[\]]+)={_QUOTED})*)\]

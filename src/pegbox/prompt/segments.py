@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pegbox.errors import PromptError
 
 ROLES = ("system", "user", "assistant")
+TURNS = "turns"
+"""The role of a place for a row's own turns: its one field holds them, as `pegbox.data.dialogues` writes them."""
 _SLOT_NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _FIELD_NAME = re.compile(r"[^{}\[\]\\\n]+")
 
@@ -147,7 +149,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         roles = [turn.role for turn in self.turns]
-        if roles != [""] and any(role not in ROLES for role in roles):
+        if roles != [""] and any(role not in (*ROLES, TURNS) for role in roles):
             raise PromptError(
                 f"turns of roles {roles}", f"roles among {', '.join(ROLES)}", "write [user] ... [assistant] [answer]"
             )
@@ -155,6 +157,18 @@ class Prompt:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise PromptError(f"two slots named {twice[0]!r}", "a name of its own for every slot", "rename one of them")
         self._check_answer()
+        if TURNS in roles:
+            self._check_turns(roles)
+
+    def _check_turns(self, roles: list[str]) -> None:
+        at = roles.index(TURNS)
+        plain = len(self.turns[at].segments) == 1 and isinstance(self.turns[at].segments[0], Field)
+        if not plain or roles[at:] != [TURNS, "assistant"]:
+            raise PromptError(
+                f"turns of roles {roles}, with {self.turns[at].segments} for the row's own turns",
+                "one field for them, and then the assistant's answer",
+                "write [system] ... [turns] {turns} [assistant] [answer]",
+            )
 
     def _check_answer(self) -> None:
         kinds = list(self)
@@ -187,6 +201,11 @@ class Prompt:
     @property
     def is_chat(self) -> bool:
         return self.turns[0].role != ""
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether a row's own turns stand in it."""
+        return any(turn.role == TURNS for turn in self.turns)
 
     @property
     def slots(self) -> Mapping[str, Slot]:

@@ -31,8 +31,22 @@ def _classify() -> Entry:
     return ENTRY
 
 
+def _generate() -> Entry:
+    from pegbox.task.generate import ENTRY
+
+    return ENTRY
+
+
+def _chat() -> Entry:
+    from pegbox.task.chat import ENTRY
+
+    return ENTRY
+
+
 TASKS: dict[str, tuple[str, Callable[[], Entry]]] = {
     "classify": ("one label for each text", _classify),
+    "generate": ("a text written for each row, compared with references", _generate),
+    "chat": ("the assistant's turns of conversations", _chat),
 }
 """Each task's name, with a line for people and the way to its entry."""
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pegbox.backbone.seam import Backbone
 from pegbox.errors import SettingsError
-from pegbox.prompt import Answer, Field, Prompt, Segment, SoftSlot, Text
+from pegbox.prompt import TURNS, Answer, Field, Prompt, Segment, SoftSlot, Text, Turn
 
 Place = Literal["instead", "first", "after", "both"]
 LENGTH = 20
@@ -35,13 +35,18 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
     if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):
         return prompt
     turns, taken = [], set(prompt.slots)
-    last = max((n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments)), default=None)
+    fields = (n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments))
+    last = None if prompt.is_conversation else max(fields, default=None)
     for number, turn in enumerate(prompt.turns):
         segments = list(turn.segments)
         if place in ("after", "both") and number == (len(prompt.turns) - 1 if last is None else last):
             segments = _after(segments, SoftSlot(_free("after", taken), length))
         if place in ("first", "both") and number == 0:
-            segments = [SoftSlot(_free("first", taken), length), Text("\n"), *segments]
+            first = SoftSlot(_free("first", taken), length)
+            if turn.role == TURNS:  # where nothing else may stand
+                turns.append(Turn("system", (first,)))
+            else:
+                segments = [first, Text("\n"), *segments]
         turns.append(type(turn)(turn.role, tuple(segments)))
     return Prompt(tuple(turns))
 

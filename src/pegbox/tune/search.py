@@ -139,7 +139,7 @@ class Search:
         space = Space(prompt, task, backbone, pool, self.room, self.shots)
         reader = Reader(task, backbone, rows, self.block, memo)
         judge = Judge(space, reader, WordChoice(most=max(1, self.words)), task.gold(rows), task.prior(train), self.length_price)
-        if self.words and not task.channel:
+        if self.words and not task.channel and len(task.labels) > 1:
             judge.learn_words(
                 Reader(task, backbone, pool, self.block, memo), task.gold(pool), _SURVEY, self.lexicon, self.shortest
             )

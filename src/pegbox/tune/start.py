@@ -52,8 +52,7 @@ def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count:
     Source: Lester et al. 2021, section 3.2, start from the labels' words; that these stand in a sentence is ours. The labels
         stand in their own order, as in the prompt that pegbox writes: by chance they started worse.
     """
-    words = [words[0] for words in task.words_in(prompt).values()]
-    ids = backbone.encode(f"Classify the text as {', '.join(words)}.")
+    ids = backbone.encode(task.asks(prompt))
     return list((ids * count)[:count])
 
 
