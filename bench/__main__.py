@@ -24,7 +24,7 @@ from bench.rate import matrix_rates
 from bench.results import FOLDER, Results
 from bench.scoring import Sizes, scoring
 from bench.setting import Setting
-from pegbox.backbone.dtype import choose_dtype
+from pegbox.backbone.dtype import choose_dtype, knows_bfloat16
 
 FEWER = Sizes((4, 32), (2, 32), (2, 16), (1, 8), (1, 2))
 """For a first look."""
@@ -56,9 +56,12 @@ def number_types(asked: str) -> tuple[list[str], list[str]]:
     """Which to measure, and what to say of those left out."""
     if asked != "auto":
         return asked.split(","), []
-    if choose_dtype("auto", "cpu") == "bfloat16":
-        return ["float32", "bfloat16"], []
-    return ["float32"], [f"bfloat16 is left out: {NO_BFLOAT16}, and imitating it is many times slower (--dtype bfloat16 does)."]
+    if knows_bfloat16():
+        notes = (
+            [] if choose_dtype("auto", "cpu") == "bfloat16" else [f"{NO_BFLOAT16[0].upper()}{NO_BFLOAT16[1:]}: see the rates."]
+        )
+        return ["float32", "bfloat16"], notes
+    return ["float32"], ["bfloat16 is left out: this machine lacks its instructions, and imitating them is many times slower."]
 
 
 def main() -> None:

@@ -90,9 +90,9 @@ def theirs(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: (s + 1) / rise if s < rise else 0.5 * (1 + math.cos(math.pi * (s - rise) / max(1, steps - rise)))
     )
-    began = time.monotonic()
-    best, kept = math.inf, trained[0].detach().clone()
+    took, best, accuracy, kept = 0.0, math.inf, 0.0, trained[0].detach().clone()
     for step in range(steps):
+        began = time.monotonic()
         rows = train.take(batch_rows(step, batch, len(train), seed))
         pairs = [(text, words[answer]) for text, answer in zip(rows.column(), rows.answers(), strict=True)]
         loss = model(**padded(tokenizer, layout, pairs)).loss
@@ -101,12 +101,13 @@ def theirs(
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
+        took += time.monotonic() - began
         if (step + 1) % max(1, steps // 3) == 0 or step + 1 == steps:
-            found = float(-label_scores(model, tokenizer, layout, dev, words)[np.arange(len(dev)), task.gold(dev)].mean())
+            scores, gold = label_scores(model, tokenizer, layout, dev, words), task.gold(dev)
+            found = float(-scores[np.arange(len(dev)), gold].mean())
             if found < best:
-                best, kept = found, trained[0].detach().clone()
-    took = time.monotonic() - began
-    result = {"method": "peft", "seed": seed, "rate": rate, "dev_loss": best, "seconds": took}
+                best, kept, accuracy = found, trained[0].detach().clone(), float((scores.argmax(1) == gold).mean())
+    result = {"method": "peft", "seed": seed, "rate": rate, "dev_loss": best, "dev_accuracy": accuracy, "seconds": took}
     if score_test:
         with torch.no_grad():
             trained[0].copy_(kept)

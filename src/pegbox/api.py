@@ -10,29 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import pegbox
-from pegbox.artifact import Tuned, load, opened, row_marks, seen_rows
+from pegbox.artifact import Tuned, load, opened, seen_marks, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.check import which
-from pegbox.data.read import read
 from pegbox.data.review import review
 from pegbox.data.rows import Data, Rows, Sealed
-from pegbox.data.samples import sample
 from pegbox.data.split import dev_split, few_shot
-from pegbox.data.table import SAMPLE, read_table
-from pegbox.errors import DataError, PromptError, RunError, SettingsError
+from pegbox.errors import DataError, RunError, SettingsError
 from pegbox.evaluate.report import Report
-from pegbox.evaluate.scores import Evaluation, evaluate_predictor
-from pegbox.prompt import Prompt, format, parse
+from pegbox.evaluate.scores import Evaluation, MeasuredEvaluation, evaluate_predictor, evaluate_task
+from pegbox.prompt import Prompt, parse
 from pegbox.recipe.comparison import Plan, Watch
 from pegbox.recipe.comparison import compare as run_comparison
-from pegbox.recipe.methods import DEFAULTS
+from pegbox.recipe.methods import defaults
 from pegbox.recipe.methods import method as known_method
 from pegbox.recipe.record import record_of
-from pegbox.recipe.run import Job, default_prompt, run
-from pegbox.recipe.settings import identity
+from pegbox.recipe.run import Job, run
+from pegbox.recipe.settings import identity, with_settings
 from pegbox.task.calibration import Method as CalibrationMethod
 from pegbox.task.classification import Classification
-from pegbox.task.predictor import PromptPredictor
+from pegbox.task.entry import Asked
+from pegbox.task.registry import entry
+from pegbox.task.task import Task
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Event, Trail
 
@@ -64,6 +63,7 @@ def open_backbone(model: str | HuggingFaceBackbone, dtype: str = "auto", device:
 def tune(
     data: Any,
     *,
+    task: str = "classify",
     method: str = "hybrid",
     model: str | HuggingFaceBackbone = "smollm2",
     text: str | None = None,
@@ -77,6 +77,7 @@ def tune(
     calibration: CalibrationMethod = "batch",
     channel: bool = False,
     settings: Mapping[str, Any] | None = None,
+    task_settings: Mapping[str, Any] | None = None,
     dtype: str = "auto",
     device: str = "auto",
     folder: str | Path | None = None,
@@ -86,7 +87,8 @@ def tune(
 
     Settings:
         data: Rows, a file, a DataFrame, a data set, a list of (text, label) pairs or a tuple of two lists; a `Data` stands for
-            its training rows.
+            its training rows. Other tasks read what `pegbox tune --help` and their pages say.
+        task: what is asked of a text: classify, or another name in `pegbox.task.registry.TASKS`.
         method: a name from `pegbox methods` that makes a prompt.
         model: the frozen model.
         text, label: the columns, where they cannot be guessed.
@@ -99,6 +101,7 @@ def tune(
         calibration: batch, contextual or none.
         channel: noisy-channel scoring.
         settings: the method's settings, by dotted name.
+        task_settings: the task's own settings, by name.
         dtype, device: the model's number type and place.
         folder: where to keep the run, so that the same call goes on after an interruption. It may be deleted when the result
             is saved.
@@ -110,29 +113,28 @@ def tune(
         raise SettingsError(
             f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference"
         )
-    given, chosen_on, notes = _parts(data, dev, text, label, _fields_of(prompt))
+    given, chosen_on, notes = _parts(task, data, dev, text, label, _fields_of(prompt))
     given = given if shots is None else few_shot(given, shots, seed)
     train, judged = dev_split(given, seed) if chosen_on is None else (given, chosen_on)
-    task, start = task_and_prompt(given, prompt, words, calibration, channel)
-    task.gold(judged)  # an unknown label or a missing field is told now, not after an hour
-    _check_fields(start, train, judged)
-    job = Job(method, start, task, _budget(budget), seed, settings or {})
+    asked, start = task_and_prompt(given, prompt, words, calibration, channel, task, task_settings)
+    asked.gold_texts(judged)  # an unknown label or a missing field is told now, not after an hour
+    asked.check(start, train, judged)
+    job = Job(method, start, asked, _budget(budget), seed, settings or {})
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
     if place is not None:
         _claim(place, job, backbone, train, judged)
     outcome = run(job, backbone, train, judged, Trail(place, watch))
-    assert isinstance(outcome.predictor, PromptPredictor)
     record = record_of(job, outcome, backbone, train, judged)
     record["notes"] = [*notes, *record["notes"]]
-    names = outcome.predictor.prompt.field_names
-    seen = frozenset((*row_marks(train, names), *row_marks(judged, names)))
+    seen = frozenset(mark for part in (train, judged) for mark in seen_marks(asked, outcome.predictor.prompt, part))
     return Tuned(outcome.predictor, record, outcome.trail, seen)
 
 
 def compare(
     data: Any,
     *,
+    task: str = "classify",
     methods: Sequence[str] | None = None,
     model: str | HuggingFaceBackbone = "smollm2",
     text: str | None = None,
@@ -146,6 +148,8 @@ def compare(
     calibration: CalibrationMethod = "batch",
     channel: bool = False,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    task_settings: Mapping[str, Any] | None = None,
+    group: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
     folder: str | Path | None = None,
@@ -155,17 +159,19 @@ def compare(
 
     Settings:
         data: what `pegbox.read` returned, or anything that it reads.
-        methods: names from `pegbox methods`; a choice of all kinds by default (`pegbox.recipe.methods.DEFAULTS`).
+        methods: names from `pegbox methods`; a choice of all kinds by default (`pegbox.recipe.methods.defaults`).
         budget: what each method may spend for each seed.
         seeds: how many seeds; `tuning_seeds` may give the methods that use up their budget fewer.
         settings: methods' settings, by method and dotted name.
+        group: a column by whose values (a language, a source) every score is told as well; methods do not see it.
         folder: where finished cells are kept, so that the same call goes on after an interruption.
         watch: told of each event of each cell.
         The rest is as in `tune`.
 
     Raises: DataError, SettingsError, BackboneError.
     """
-    known = data if isinstance(data, Data) else read(data, text, label, fields=_fields_of(prompt))
+    more = dict.fromkeys((*_fields_of(prompt), *([] if group is None else [group])))
+    known = data if isinstance(data, Data) else entry(task).read(data, text, label, fields=tuple(more))
     if known.test is None:
         raise DataError(
             "data without test rows",
@@ -173,31 +179,43 @@ def compare(
             "read it with test_size=0.2, or name a test file",
         )
     train = known.train if shots is None else few_shot(known.train, shots, 0)
-    task, start = task_and_prompt(train, prompt, words, calibration, channel)
-    _check_fields(start, train, *(() if known.dev is None else (known.dev,)))
-    plan = Plan(tuple(methods or DEFAULTS), start, task, _budget(budget), seeds, tuning_seeds, settings or {})
+    asked, start = task_and_prompt(train, prompt, words, calibration, channel, task, task_settings)
+    if group is not None:
+        known, train = known.grouped(group, asked.reads(start)), train.grouped(group, asked.reads(start))
+    asked.check(start, train, *(() if known.dev is None else (known.dev,)))
+    chosen = tuple(methods or defaults(task))
+    plan = Plan(chosen, start, asked, _budget(budget), seeds, tuning_seeds, settings or {}, group)
+    assert known.test is not None
     backbone = open_backbone(model, dtype, device)
     place = None if folder is None else Path(folder)
     told = watch or (lambda *_: None)
     return Report.of(run_comparison(plan, backbone, train, known.test, known.dev, place, told, known.notes))
 
 
-def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | None = None) -> Evaluation:
+def evaluate(
+    tuned: Tuned, data: Any, *, text: str | None = None, label: str | None = None, group: str | None = None
+) -> Evaluation | MeasuredEvaluation:
     """Scores a tuned prompt on labelled rows, with 95 % intervals. The opening of these rows is written in `tuned`.
 
     Settings:
         data: what `pegbox.read` returned, of which the test rows are opened, or labelled rows in any form.
+        group: a column by whose values every score is told as well.
 
     Raises: DataError for unlabelled rows, no rows, or labels that the prompt does not know.
     """
     sealed = data.test if isinstance(data, Data) else data if isinstance(data, Sealed) else None
     if isinstance(data, Data) and sealed is None:
         raise DataError("data without test rows", "a sealed test part", "read it with test_size=0.2, or give rows to score")
-    more = tuned.further_fields
-    rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(data, text, label, more)
-    found = evaluate_predictor(tuned.predictor, rows, tuned.labels)
+    more = (*tuned.further_fields, *([] if group is None or group in tuned.further_fields else [group]))
+    rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(tuned.task.name, data, text, label, more)
+    rows = rows if group is None else rows.grouped(group, tuned.task.reads(tuned.prompt))
+    found: Evaluation | MeasuredEvaluation
+    if isinstance(tuned.task, Classification):
+        found = evaluate_predictor(tuned.classifier, rows, tuned.labels)
+    else:
+        found = evaluate_task(tuned.predictor, tuned.task, rows)
     said = list(notes)
-    opening = {"rows_digest": found.rows_digest, "rows": found.rows, "source": found.source, "accuracy": found.scores.accuracy}
+    opening = {"rows_digest": found.rows_digest, "rows": found.rows, "source": found.source, **found.main}
     if (count := opened(tuned.evaluations, opening)) > 1:
         said.append(f"these rows have now been opened {count} times with this prompt; choose nothing by their scores")
     if cut := tuned.predictor.cut_rows(rows):
@@ -209,36 +227,25 @@ def evaluate(tuned: Tuned, data: Any, *, text: str | None = None, label: str | N
 
 
 def task_and_prompt(
-    rows: Rows, prompt: str | Prompt | None, words: Words | None, calibration: CalibrationMethod, channel: bool
-) -> tuple[Classification, Prompt]:
-    """The task that the rows describe, and the written prompt to start from; a sample brings its own words and instruction."""
-    known = sample(rows.source.removeprefix(SAMPLE)) if rows.source.startswith(SAMPLE) else None
-    if words is None and known is not None:
-        words = known.words
-    plain = {str(label): (some,) if isinstance(some, str) else tuple(some) for label, some in (words or {}).items()}
-    task = Classification(rows.label_set(), plain, calibration, channel)
-    if prompt is None:
-        return task, default_prompt(task, None if known is None else known.instruction)
-    return task, parse(prompt) if isinstance(prompt, str) else prompt
+    rows: Rows,
+    prompt: str | Prompt | None,
+    words: Words | None,
+    calibration: CalibrationMethod,
+    channel: bool,
+    task: str = "classify",
+    task_settings: Mapping[str, Any] | None = None,
+) -> tuple[Task, Prompt]:
+    """The task that the rows describe, and the written prompt to start from."""
+    known = parse(prompt) if isinstance(prompt, str) else prompt
+    made, start = entry(task).make(rows, Asked(known, words, calibration, channel))
+    return with_settings(made, task_settings or {}), start
 
 
-def _rows(data: Any, text: str | None, label: str | None, fields: Sequence[str] = ()) -> tuple[Rows, tuple[str, ...]]:
-    """Labelled rows to be scored, and what the reader guessed, left out or noticed."""
-    if isinstance(data, Rows):
-        return data, review(data)
-    table = read_table(data, text, label, labelled=True, fields=fields)
-    return table.rows, (*table.notes, *review(table.rows))
-
-
-def _check_fields(prompt: Prompt, *parts: Rows) -> None:
-    """Raises PromptError where the prompt reads no field, and DataError where a row lacks one that it reads."""
-    if not prompt.field_names:
-        raise PromptError(
-            f"a prompt that reads no text: {format(prompt)}", "at least one field", "say with {text} where it stands"
-        )
-    for rows in parts:
-        for name in prompt.field_names:
-            rows.column(name)
+def _rows(
+    task: str, data: Any, text: str | None, label: str | None, fields: Sequence[str] = ()
+) -> tuple[Rows, tuple[str, ...]]:
+    """Rows to be scored, and what the reader guessed, left out or noticed."""
+    return entry(task).rows(data, text, label, True, fields=fields)
 
 
 def _fields_of(prompt: str | Prompt | None) -> tuple[str, ...]:
@@ -248,7 +255,7 @@ def _fields_of(prompt: str | Prompt | None) -> tuple[str, ...]:
 
 
 def _parts(
-    data: Any, dev: Any, text: str | None, label: str | None, fields: Sequence[str]
+    task: str, data: Any, dev: Any, text: str | None, label: str | None, fields: Sequence[str]
 ) -> tuple[Rows, Rows | None, tuple[str, ...]]:
     """Rows to learn from, rows to choose on where there are some, and notes: checked as `read` checks them."""
     said: tuple[str, ...] = ()
@@ -258,7 +265,7 @@ def _parts(
         data, said = data.train, data.notes
     if isinstance(data, Rows) and dev is None:
         return data, None, review(data)
-    found = read(data, text, label, fields=fields, dev=dev, test_size=0)
+    found = entry(task).read(data, text, label, fields=fields, dev=dev, test_size=0)
     return found.train, found.dev, tuple(dict.fromkeys((*said, *found.notes)))
 
 

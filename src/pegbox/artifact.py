@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.seam import Backbone
+from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
 from pegbox.errors import ArtifactError, PromptError, SettingsError
 from pegbox.prompt import Prompt, SoftSlot, format, parse
 from pegbox.task.classification import Classification
+from pegbox.task.predictor import PromptPredictor
 from pegbox.task.registry import entry
 from pegbox.task.task import Task
 
@@ -70,6 +72,13 @@ class Tuned:
         return found
 
     @property
+    def classifier(self) -> PromptPredictor:
+        """The predictor of a classification. Raises SettingsError for a prompt of another task."""
+        if not isinstance(self.predictor, PromptPredictor):
+            raise SettingsError(f"a prompt for {self.task.name}", "a prompt for classification", "predict or evaluate with it")
+        return self.predictor
+
+    @property
     def prompt(self) -> Prompt:
         found: Prompt = self.predictor.prompt
         return found
@@ -87,7 +96,7 @@ class Tuned:
     @property
     def further_fields(self) -> tuple[str, ...]:
         """The columns that the prompt reads besides the text."""
-        return tuple(name for name in self.prompt.field_names if name != "text")
+        return tuple(name for name in self.task.reads(self.prompt) if name != "text")
 
     def predict(self, texts: Any) -> list[Any]:
         """The likeliest label for each text, or whatever the task answers with.
@@ -105,12 +114,7 @@ class Tuned:
 
         Raises: SettingsError for a prompt of another task than classification.
         """
-        if not isinstance(self.task, Classification):
-            raise SettingsError(
-                f"probabilities of a prompt for {self.task.name}", "a prompt for classification", "ask it to predict"
-            )
-        found: NDArray[np.float32] = self.predictor.predict_proba(as_rows(texts, self.further_fields))
-        return found
+        return self.classifier.predict_proba(as_rows(texts, self.further_fields))
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts are cut to fit into the model's context."""
@@ -240,6 +244,17 @@ def read_prompt(folder: str | Path) -> Prompt:
     return prompt
 
 
+def read_task(folder: str | Path) -> Task:
+    """An artifact's task with its settings, without the model. Raises ArtifactError where it is unknown or damaged."""
+    path = Path(folder)
+    content = read_folder(path)[1]
+    try:
+        return entry(content.get("task", Classification.name)).task.from_json(content.get("settings", content))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = error.came if isinstance(error, SettingsError) else f"{type(error).__name__}: {error}"
+        raise _damaged(path, why) from error
+
+
 def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], soft: Sequence[str], width: int) -> None:
     if set(vectors) != set(soft):
         raise ArtifactError(f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(soft)}", "copy or tune it again")
@@ -269,9 +284,9 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
     path = Path(folder).expanduser()
     prompt = read_prompt(path)
     manifest, content = read_folder(path)
+    task = read_task(path)
     try:
-        settings, state = (content["settings"], content["state"]) if "task" in content else (content, content)
-        task = entry(content.get("task", Classification.name)).task.from_json(settings)
+        state = content["state"] if "task" in content else content
         record = {key: value for key, value in manifest.items() if key not in _OWN}
         wanted = manifest["model"]
         name, digest, dtype = wanted["name"], wanted["digest"], wanted["dtype"]
@@ -322,18 +337,14 @@ def opened(evaluations: list[Mapping[str, Any]], evaluation: Mapping[str, Any]) 
     return count
 
 
-def row_marks(rows: Rows, fields: Sequence[str]) -> list[str]:
-    """A short digest of each row's texts, to notice rows that were seen in tuning without keeping their words.
-
-    Settings:
-        fields: those that the prompt reads: others may be there in tuning and not later.
-    """
-    names = sorted(set(fields))
-    plain = (json.dumps({name: row[name] for name in names if name in row}, ensure_ascii=False) for row in rows)
-    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] for text in plain]
+def seen_marks(task: Task, prompt: Prompt, rows: Rows) -> list[str]:
+    """The `row_marks` of what this prompt reads of the rows; of tasks besides classification, of the rows' text as shown."""
+    if isinstance(task, Classification):
+        return row_marks(rows, prompt.field_names)
+    return row_marks(Rows.from_texts(task.inputs(prompt, rows)), ("text",))
 
 
 def seen_rows(tuned: Tuned, rows: Rows) -> list[int]:
     """The numbers of those of these rows that were there when the prompt was tuned."""
-    marks = row_marks(rows, tuned.prompt.field_names)
+    marks = seen_marks(tuned.task, tuned.prompt, rows)
     return [number for number, mark in zip(rows.numbers, marks, strict=True) if mark in tuned.seen]

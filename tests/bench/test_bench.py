@@ -75,6 +75,17 @@ def test_a_bar_for_bfloat16_is_not_called_met_by_figures_in_float32():
     assert "20 x with both in float32" in half.note
 
 
+def test_ours_is_measured_in_the_number_type_that_is_faster_here():
+    figures = [
+        Figure(names.SHORT, names.AFTER, "float32", (1.0,)),
+        Figure(names.SHORT, names.AFTER, "bfloat16", (2.0,)),
+        Figure(names.SHORT, names.PROMPT_TUNING, "bfloat16", (8.0,)),
+    ]
+    text = "training step, slot after cached text, short texts, against PEFT prompt tuning in bfloat16"
+    for rates, seen in (({"float32": 300.0, "bfloat16": 150.0}, 8.0), ({"float32": 150.0, "bfloat16": 300.0}, 4.0)):
+        assert next(bar for bar in bars(figures, rates, {}) if bar.text == text).seen == seen
+
+
 def test_memory_is_a_share_of_the_peers():
     found = {bar.text: bar for bar in bars([], {}, {"memory pegbox": 300.0, "memory peft": 400.0, "cold predict": 3.0})}
     assert found["peak memory of a tuning run, as a share of PEFT's"].seen == pytest.approx(0.75)

@@ -46,17 +46,19 @@ def choose_dtype(dtype: str = "auto", device: str = "cpu") -> str:
         BackboneError: no such type.
     """
     if dtype == "auto":
-        return "bfloat16" if _multiplies_bfloat16(torch.device(device)) else "float32"
+        fast = knows_bfloat16(device) and (torch.device(device).type != "cpu" or _gain_of_bfloat16() >= GAIN)
+        return "bfloat16" if fast else "float32"
     if dtype not in DTYPES:
         raise BackboneError(f"the number type {dtype!r}", f"auto, {', '.join(DTYPES)}", "pick one of these")
     return dtype
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
+def knows_bfloat16(device: str = "cpu") -> bool:
+    """Whether the device has instructions that multiply bfloat16 directly, fast or not."""
+    if torch.device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return any(features.get(name) is True for name in FAST_BFLOAT16) and _gain_of_bfloat16() >= GAIN
+    features = torch.cpu.get_capabilities() if torch.device(device).type == "cpu" else {}
+    return any(features.get(name) is True for name in FAST_BFLOAT16)
 
 
 @functools.cache

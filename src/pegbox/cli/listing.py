@@ -12,19 +12,20 @@ from pegbox.cli.printing import print_json, written
 
 def methods(
     settings: Annotated[bool, typer.Option("--settings", help="Each method's settings and their defaults.")] = False,
+    task: Annotated[str | None, typer.Option(help="Only those that can do this task, such as tag.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the methods."""
     from pegbox.recipe.methods import METHODS
     from pegbox.recipe.settings import settings_of
 
-    known = {name: dict(settings_of(m.make())) if settings else {} for name, m in METHODS.items()}
+    able = [m for m in METHODS.values() if task is None or task in m.tasks]
+    known = {m.name: dict(settings_of(m.make())) if settings else {} for m in able}
     if as_json:
-        print_json(
-            [{"name": m.name, "kind": m.kind, "summary": m.summary, "settings": known[m.name]} for m in METHODS.values()]
-        )
+        names = ("name", "kind", "summary", "tasks")
+        print_json([{**{name: getattr(m, name) for name in names}, "settings": known[m.name]} for m in able])
         return
-    for m in METHODS.values():
+    for m in able:
         print(f"{m.name:18} {m.kind:10} {m.summary}")
         for key, value in known[m.name].items():
             print(f"    {key}={written(value)}")

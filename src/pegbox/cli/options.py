@@ -10,6 +10,14 @@ import typer
 from pegbox.errors import SettingsError
 from pegbox.recipe.methods import METHODS
 
+TASK = "What is asked of a text: classify, tag, generate, chat or multilabel."
+Task = Annotated[str, typer.Option("--task", help=TASK)]
+TaskSettings = Annotated[
+    list[str] | None, typer.Option("--task-set", help="A setting of the task, as its page names them: 'name=value'. Repeat.")
+]
+Group = Annotated[
+    str | None, typer.Option(help="A column, such as language: every score is told for each of its values as well.")
+]
 DATA = "A CSV, TSV, JSONL or Parquet file, or sample:NAME (see `pegbox samples`)."
 Text = Annotated[str | None, typer.Option(help="The text column. Guessed, and said aloud, where there is no doubt.")]
 Label = Annotated[str | None, typer.Option(help="The label column. Guessed, and said aloud, where there is no doubt.")]
@@ -83,10 +91,12 @@ def label_words(items: Sequence[str] | None) -> dict[str, tuple[str, ...]] | Non
     return found or None
 
 
-def further_fields(fields: str | None, prompt: str | None) -> tuple[str, ...]:
-    """The columns besides the text: those that are named, or those that the written prompt reads."""
+def further_fields(fields: str | None, prompt: str | None, group: str | None = None) -> tuple[str, ...]:
+    """The columns besides the text: those that are named, or those that the written prompt reads; and the one to group by."""
     from pegbox.prompt import parse
 
     if fields is not None or prompt is None:
-        return listed(fields)
-    return tuple(name for name in parse(prompt).field_names if name != "text")
+        named = listed(fields)
+    else:
+        named = tuple(name for name in parse(prompt).field_names if name != "text")
+    return named if group is None or group in (*named, "text") else (*named, group)

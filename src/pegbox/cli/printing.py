@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pegbox.evaluate.scores import Evaluation
+    from pegbox.evaluate.scores import Evaluation, MeasuredEvaluation
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -44,8 +44,50 @@ def written(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def print_evaluation(found: Evaluation, console: Console) -> None:
-    """The scores with their intervals, then each class."""
+def dev_said(scores: Mapping[str, float]) -> str:
+    """The score on the dev rows, from an artifact's record: 84.1 %, or entity F1 84.1."""
+    name, value = next((key.removeprefix("dev_"), found) for key, found in scores.items() if key.startswith("dev_"))
+    return f"{100 * value:.1f} %" if name == "accuracy" else _measured(name, value)
+
+
+def _measured(name: str, value: float) -> str:
+    from pegbox.metrics.measures import measure
+
+    return f"{measure(name).title} {100 * value:.1f}"
+
+
+def print_evaluation(found: Evaluation | MeasuredEvaluation, console: Console) -> None:
+    """The scores with their intervals, then each class and each group of rows."""
+    from pegbox.evaluate.scores import Evaluation
+    from pegbox.evaluate.terminal import parts_table
+
+    if isinstance(found, Evaluation):
+        _print_classified(found, console)
+    else:
+        _print_measured(found, console)
+    if found.slices:
+        console.print(parts_table(found.slices, "group"))
+
+
+def _print_measured(found: MeasuredEvaluation, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from pegbox.evaluate.columns import shown, title
+    from pegbox.evaluate.terminal import parts_table
+
+    console.print(Text(f"{found.rows} rows of {found.source}"), soft_wrap=True)
+    table = Table()
+    for name in ("score", "value", "95 % interval"):
+        table.add_column(name, justify="left" if name == "score" else "right")
+    for name, one in found.scores.items():
+        table.add_row(Text(title(name)), *shown(name, one))
+    console.print(table)
+    if found.parts:
+        console.print(parts_table(found.parts, "type"))
+
+
+def _print_classified(found: Evaluation, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -71,7 +113,7 @@ def print_artifact(found: Mapping[str, Any], console: Console) -> None:
 
     console.print(Text(found["prompt"], style="bold"), soft_wrap=True)
     console.print()
-    for label, words in found["words"].items():
+    for label, words in found.get("words", {}).items():
         console.print(Text(f"  {label}: {', '.join(words)}"), soft_wrap=True)
     for name, words in found["nearest"].items():
         _print_nearest(name, words, console)
@@ -79,10 +121,14 @@ def print_artifact(found: Mapping[str, Any], console: Console) -> None:
         console.print(Text(found["nearest_note"], style="dim"))
     model = found["model"]
     _line(console, "model", f"{model['name']} ({model['digest'][:12]}), {model['dtype']}")
-    _line(console, "calibration", found["calibration"]["method"])
+    if "calibration" in found:
+        _line(console, "calibration", found["calibration"]["method"])
+    if "task" in found:
+        _line(console, "task", found["task"]["name"])
     _print_origin(found, console)
     for opening in found["evaluations"]:
         score = f", accuracy {100 * opening['accuracy']:.1f} %" if "accuracy" in opening else ""
+        score = f", {_measured(opening['measure'], opening['score'])}" if "measure" in opening else score
         where = f"{opening['source']}: {opening['rows']} rows{score} (opening {opening['opening']})"
         _line(console, "test rows opened", where)
     for note in found.get("notes", ()):
@@ -111,7 +157,8 @@ def _print_origin(found: Mapping[str, Any], console: Console) -> None:
     if data := found.get("data"):
         _line(console, "data", f"{data['source']}: {data['train_rows']} to learn from, {data['dev_rows']} to choose on")
     if scores := found.get("scores"):
-        _line(console, "dev accuracy", f"{100 * scores['dev_accuracy']:.1f} % (chosen on these rows: no fair score)")
+        name = "dev accuracy" if "dev_accuracy" in scores else "dev score"
+        _line(console, name, f"{dev_said(scores)} (chosen on these rows: no fair score)")
 
 
 def _line(console: Console, name: str, value: str) -> None:

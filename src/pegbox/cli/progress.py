@@ -61,7 +61,7 @@ class Watcher:
             self._progress.update(self._bar, description=f"{self._counted()} {name}: {event['rows']} test rows", total=None)
         elif kind == "end":
             took = time.monotonic() - self._began
-            self._finish(f"{name}: {100 * event['accuracy']:.1f} % on test, {took:.0f} s")
+            self._finish(f"{name}: {_said(event)} on test, {took:.0f} s")
         else:
             self.event(event)
 
@@ -110,3 +110,10 @@ class Watcher:
     def _say(self, line: str) -> None:
         if self._console.is_terminal:
             self._progress.console.print(line, markup=False, highlight=False)
+
+
+def _said(event: Event) -> str:
+    """The score of a cell that is done."""
+    if "measure" in event:
+        return f"{event['measure']} {100 * event['score']:.1f}"
+    return f"{100 * event['accuracy']:.1f} %"

@@ -23,6 +23,7 @@ from pegbox.cli.options import (
     Encoding,
     FieldLimit,
     Fields,
+    Group,
     Json,
     Label,
     Model,
@@ -30,6 +31,8 @@ from pegbox.cli.options import (
     OnProblem,
     PromptOption,
     Shots,
+    Task,
+    TaskSettings,
     Text,
     Words,
     further_fields,
@@ -38,16 +41,17 @@ from pegbox.cli.options import (
     pairs,
     pairs_by_method,
 )
-from pegbox.cli.printing import aloud, print_json
+from pegbox.cli.printing import aloud, dev_said, print_json
 from pegbox.cli.recipe import Recipe, write_recipe
 from pegbox.errors import SettingsError
-from pegbox.recipe.methods import DEFAULTS
+from pegbox.recipe.methods import DEFAULTS, defaults
 
 
 def compare(
     context: typer.Context,
     data: Annotated[str | None, typer.Argument(help=DATA, show_default=False, metavar="DATA")] = None,
     data_option: Annotated[str | None, typer.Option("--data", help="The same as the argument.")] = None,
+    task: Task = "classify",
     text: Text = None,
     label: Label = None,
     fields: Fields = None,
@@ -71,6 +75,8 @@ def compare(
     calibration: Calibration = "batch",
     channel: Channel = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A method's setting: 'soft.length=8'. Repeat.")] = None,
+    task_settings: TaskSettings = None,
+    group: Group = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder: cells, prompts, report. Default: pegbox-runs/NAME-OF-DATA.")
     ] = None,
@@ -88,17 +94,17 @@ def compare(
     Interrupted, the same command goes on where it was.
     """
     from pegbox.data.limit import limited
-    from pegbox.data.read import read
+    from pegbox.task.registry import entry
 
     source = data or data_option
     if source is None or (data and data_option):
         raise SettingsError(
             "two sources of data" if source else "no data", "one file or sample:NAME", "say `pegbox compare FILE`"
         )
-    found = read(
-        source, text, label, fields=further_fields(fields, prompt), test=test, dev=dev,
+    found = entry(task).read(
+        source, text, label, fields=further_fields(fields, prompt, group), test=test, dev=dev,
         test_size=int(test_size) if test_size >= 1 and test_size.is_integer() else test_size, encoding=encoding,
-        on_problem=on_problem, field_limit=field_limit, quotes=not no_quotes,  # type: ignore[arg-type]  # it is checked there
+        on_problem=on_problem, field_limit=field_limit, quotes=not no_quotes,
     )  # fmt: skip
     found = limited(found, train_rows, test_rows)
     aloud(found.notes)
@@ -106,7 +112,8 @@ def compare(
     report = _compared(
         found, folder, as_json, methods=method_names(methods), model=model, prompt=prompt, words=label_words(words),
         budget=budget, seeds=seeds, tuning_seeds=tuning_seeds, shots=shots, calibration=calibration, channel=channel,
-        settings=pairs_by_method(settings), dtype=dtype, device=device,
+        settings=pairs_by_method(settings), dtype=dtype, device=device, task=task, task_settings=pairs(task_settings),
+        group=group,
     )  # fmt: skip
     write_recipe(context, folder / "recipe.toml", data=source)
     if as_json:
@@ -118,6 +125,7 @@ def tune(
     data: Annotated[str, typer.Argument(help=DATA, show_default=False, metavar="DATA")],
     out: Annotated[Path, typer.Option(help="Where the tuned prompt goes: a small folder.")],
     method: Annotated[str, typer.Option(help="A name from `pegbox methods` that makes a prompt.")] = "hybrid",
+    task: Task = "classify",
     text: Text = None,
     label: Label = None,
     fields: Fields = None,
@@ -131,6 +139,7 @@ def tune(
     calibration: Calibration = "batch",
     channel: Channel = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A setting of the method: 'length=8'. Repeat.")] = None,
+    task_settings: TaskSettings = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     encoding: Encoding = None,
@@ -146,21 +155,22 @@ def tune(
     from pegbox import api
     from pegbox.artifact import free_place
     from pegbox.cli.progress import Watcher
-    from pegbox.data.read import read
     from pegbox.prompt import format
+    from pegbox.task.registry import entry
     from pegbox.tune.budget import Budget
 
     place = free_place(out)  # complains now, not after an hour
     folder = place.with_name(place.name + ".run")
-    found = read(
+    found = entry(task).read(
         data, text, label, fields=further_fields(fields, prompt), dev=dev, test_size=0, encoding=encoding,
-        on_problem=on_problem, field_limit=field_limit, quotes=not no_quotes,  # type: ignore[arg-type]  # it is checked there
+        on_problem=on_problem, field_limit=field_limit, quotes=not no_quotes,
     )  # fmt: skip
     aloud(found.notes)
     with _interruptible(), Watcher(Console(stderr=True), Budget.parse(budget)) as watcher:
         watcher.run(method)
         tuned = api.tune(
-            replace(found, notes=()), method=method, model=model, prompt=prompt,  # the notes are said already
+            replace(found, notes=()),  # the notes are said already
+            task=task, task_settings=pairs(task_settings), method=method, model=model, prompt=prompt,
             words=label_words(words), budget=budget, seed=seed, shots=shots,
             calibration=calibration, channel=channel,  # type: ignore[arg-type]  # it is checked there
             settings=pairs(settings), dtype=dtype, device=device, folder=folder, watch=watcher.event,
@@ -176,7 +186,7 @@ def tune(
     for note in tuned.record["notes"]:
         print(f"note: {note}")
     print(format(tuned.prompt))
-    print(f"{100 * scores['dev_accuracy']:.1f} % on the dev rows. Saved in {out}; try `pegbox evaluate {out} TEST.csv`.")
+    print(f"{dev_said(scores)} on the dev rows. Saved in {out}; try `pegbox evaluate {out} TEST.csv`.")
 
 
 def demo(
@@ -192,7 +202,8 @@ def demo(
     aloud(found.notes)
     _compared(
         found, out, False, methods=DEFAULTS, model="smollm2", prompt=None, words=None, budget=budget, seeds=3, tuning_seeds=1,
-        shots=None, calibration="batch", channel=False, settings={}, dtype="auto", device="auto",
+        shots=None, calibration="batch", channel=False, settings={}, dtype="auto", device="auto", task="classify",
+        task_settings={}, group=None,
     )  # fmt: skip
 
 
@@ -205,8 +216,9 @@ def _compared(found: Any, folder: Path, quiet: bool, **chosen: Any) -> Any:
     from pegbox.recipe.comparison import Plan
     from pegbox.tune.budget import Budget
 
-    methods = tuple(chosen["methods"] or DEFAULTS)
-    task, start = api.task_and_prompt(found.train, chosen["prompt"], chosen["words"], chosen["calibration"], chosen["channel"])
+    methods = tuple(chosen["methods"] or defaults(chosen["task"]))
+    asked = (chosen[name] for name in ("prompt", "words", "calibration", "channel", "task", "task_settings"))
+    task, start = api.task_and_prompt(found.train, *asked)
     known = Budget.parse(chosen["budget"])
     plan = Plan(methods, start, task, known, chosen["seeds"], chosen["tuning_seeds"], chosen["settings"])
     with _interruptible(), Watcher(Console(stderr=True), known, len(plan.cells())) as watcher:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from pegbox.cli.options import (
     FieldLimit,
     Fields,
     Folder,
+    Group,
     Json,
     Label,
     Moved,
@@ -31,7 +32,6 @@ from pegbox.cli.printing import aloud, print_json
 
 if TYPE_CHECKING:
     from pegbox.cli.predictions import Predicting
-    from pegbox.prompt import Prompt
 
 
 def evaluate(
@@ -42,6 +42,7 @@ def evaluate(
     fields: Fields = None,
     model: Moved = None,
     device: Device = "auto",
+    group: Group = None,
     encoding: Encoding = None,
     on_problem: OnProblem = "error",
     field_limit: FieldLimit = FIELD_LIMIT,
@@ -52,21 +53,23 @@ def evaluate(
     from rich.console import Console
 
     from pegbox import api
-    from pegbox.artifact import add_evaluation, load, read_prompt
+    from pegbox.artifact import add_evaluation, load, read_prompt, read_task
     from pegbox.cli.printing import print_evaluation
     from pegbox.data.stream import Reading
-    from pegbox.data.table import read_table
+    from pegbox.task.registry import entry
 
-    known = read_prompt(prompt)  # complains of a damaged artifact before anything is read
+    known, task = read_prompt(prompt), read_task(prompt)  # complain of a damaged artifact before anything is read
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    table = read_table(data, text, label, labelled=True, fields=_further(fields, known), reading=reading)
+    more = _further(fields, task.reads(known))
+    more = more if group is None or group in more else (*more, group)
+    rows, notes = entry(task.name).rows(data, text, label, True, fields=more, reading=reading)
     tuned = load(prompt, model, device)
-    found = api.evaluate(tuned, table.rows)
+    found = api.evaluate(tuned, rows, group=group)
     add_evaluation(prompt, tuned.evaluations[-1])
     if as_json:
-        print_json({"prompt": str(prompt), **found.as_dict(), "notes": [*table.notes, *found.notes]})
+        print_json({"prompt": str(prompt), **found.as_dict(), "notes": [*notes, *found.notes]})
         return
-    aloud((*table.notes, *found.notes))
+    aloud((*notes, *found.notes))
     print_evaluation(found, Console())
 
 
@@ -93,12 +96,18 @@ def predict(
     proba: Annotated[bool, typer.Option("--proba", help="Add a column of probability for each label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each row instead of CSV.")] = False,
 ) -> None:
-    """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal."""
+    """Predict labels for a file of texts, which may be larger than memory. Prints CSV, in UTF-8 unless to a terminal.
+
+    Of other tasks: what they answer with, for a file that fits into memory.
+    """
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
 
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+    if server is None and _task_of(prompt) != "classify":
+        _answer(prompt, data, text, fields, reading, as_json, (model, device))
+        return
     further, opened = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
     tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
     first = next(tables)  # complains of a bad file before the model is loaded
@@ -108,11 +117,32 @@ def predict(
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
 
 
+def _task_of(prompt: str) -> str:
+    from pegbox.artifact import read_folder
+
+    return str(read_folder(prompt)[1].get("task", "classify"))
+
+
+def _answer(
+    prompt: str, data: str, text: str | None, fields: str | None, reading: Any, as_json: bool, where: tuple[str | None, str]
+) -> None:
+    """Prints what a prompt of another task than classification answers with."""
+    from pegbox.artifact import load, read_prompt, read_task
+    from pegbox.cli.answers import write_answers
+    from pegbox.task.registry import entry
+
+    task = read_task(prompt)
+    more = _further(fields, task.reads(read_prompt(prompt)))
+    rows, notes = entry(task.name).rows(data, text, None, False, fields=more, reading=reading)
+    tuned = load(prompt, *where)
+    aloud((*notes, *write_answers(tuned, rows, sys.stdout, as_json)))
+
+
 def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
     """An artifact's columns besides the text, and how to load it; complains of a damaged one at once."""
     from pegbox.artifact import load, read_prompt
 
-    return _further(None, read_prompt(prompt)), lambda: load(prompt, model, device)
+    return _further(None, read_prompt(prompt).field_names), lambda: load(prompt, model, device)
 
 
 def _there(prompt: str, server: str, key_file: Path | None) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
@@ -139,6 +169,6 @@ def show(prompt: Folder, model: Moved = None, as_json: Json = False) -> None:
         print_artifact(found, Console())
 
 
-def _further(fields: str | None, prompt: Prompt) -> tuple[str, ...]:
+def _further(fields: str | None, read: Sequence[str]) -> tuple[str, ...]:
     """The columns besides the text: those that are named, or those that the prompt reads."""
-    return tuple(name for name in prompt.field_names if name != "text") if fields is None else listed(fields)
+    return tuple(name for name in read if name != "text") if fields is None else listed(fields)

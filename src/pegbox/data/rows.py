@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,7 +61,9 @@ class Rows:
         """The rows at these positions, in this order."""
         picked = [int(i) for i in index]
         columns = {name: getattr(self, name) for name in ("fields", "labels", "numbers", "gold", "groups")}
-        some = {name: None if column is None else tuple(column[i] for i in picked) for name, column in columns.items()}
+        some: dict[str, Any] = {
+            name: None if column is None else tuple(column[i] for i in picked) for name, column in columns.items()
+        }
         return replace(self, **some)
 
     def column(self, name: str = "text") -> list[str]:
@@ -74,6 +76,20 @@ class Rows:
                     "name the columns with --text and --fields, or change the prompt's fields",
                 )
         return [row[name] for row in self.fields]
+
+    def grouped(self, name: str, kept: Collection[str] = ()) -> Rows:
+        """The rows with one field as their groups, and no longer as a field; blank ones are the group "(blank)".
+
+        Settings:
+            kept: fields that stay fields, as those that a prompt reads.
+
+        Raises: DataError where a row lacks the field.
+        """
+        groups = tuple(value.strip() or "(blank)" for value in self.column(name))
+        if name in kept:
+            return replace(self, groups=groups)
+        fields = tuple({key: value for key, value in row.items() if key != name} for row in self.fields)
+        return replace(self, fields=fields, groups=groups)
 
     def answers(self) -> tuple[str, ...]:
         """The labels. Raises DataError for unlabelled rows."""
@@ -129,6 +145,10 @@ class Sealed:
         """SHA-256 of the rows; does not count as an opening."""
         return self._rows.digest()
 
+    def grouped(self, name: str, kept: Collection[str] = ()) -> Sealed:
+        """The same rows under the same seal, in groups; see `Rows.grouped`. Nobody sees them, so this is no opening."""
+        return Sealed(self._rows.grouped(name, kept), self.openings, self.told)
+
     def __repr__(self) -> str:
         return f"Sealed({len(self._rows)} rows, opened {len(self.openings)} times)"
 
@@ -148,3 +168,8 @@ class Data:
     test: Sealed | None = None
     dev: Rows | None = None
     notes: tuple[str, ...] = ()
+
+    def grouped(self, name: str, kept: Collection[str] = ()) -> Data:
+        """The same with one field as the rows' groups; see `Rows.grouped`."""
+        test, dev = (None if rows is None else rows.grouped(name, kept) for rows in (self.test, self.dev))
+        return replace(self, train=self.train.grouped(name, kept), test=test, dev=dev)

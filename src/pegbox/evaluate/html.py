@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pegbox.evaluate import plots, wording
-from pegbox.evaluate.confused import ConfusedRow, most_confused
+from pegbox.evaluate.columns import columns, names, shown, title
+from pegbox.evaluate.confused import ConfusedRow, costliest, most_confused
 from pegbox.evaluate.curves import curves
+from pegbox.evaluate.lines import Line, MethodLine, Summary
+from pegbox.evaluate.measured import run_score
 from pegbox.evaluate.record import Cell, Comparison
 from pegbox.evaluate.record_json import plain
-from pegbox.evaluate.summary import ZERO_SHOT, MethodLine, Summary, by_method
+from pegbox.evaluate.slices import FEW
+from pegbox.evaluate.standing import ZERO_SHOT, by_method
+from pegbox.evaluate.terms import Terms
 from pegbox.metrics.classification import BINS
 from pegbox.metrics.ranking import APART, WIN
 
@@ -50,7 +55,8 @@ def _environment() -> Environment:
         {
             "pct": lambda value: f"{100 * value:.1f}",
             "ends": lambda e: f"{100 * e.low:.1f} to {100 * e.high:.1f}",
-            "ends3": lambda e: f"{e.low:.3f} to {e.high:.3f}",
+            "title_of": title,
+            "shown": lambda e, name: shown(name, e),
             "gap": lambda value: _minus(wording.signed(value)),
             "gap_ends": lambda e: _minus(wording.signed_range(e)),
             "p": wording.p_phrase,
@@ -77,11 +83,11 @@ def _minus(text: str) -> str:
 def _content(report: Report) -> dict[str, Any]:
     from markupsafe import Markup
 
-    comparison, summary = report.comparison, report.summary
+    comparison, summary, terms = report.comparison, report.summary, Terms.of(report.summary)
     drawn = {
         "forest": plots.forest(summary, comparison),
         "costs": plots.costs(summary),
-        "learning": plots.learning(curves(comparison)),
+        "learning": plots.learning(curves(comparison), summary.title if terms.accurate else "score"),
     }
     return {
         "report": report,
@@ -93,9 +99,11 @@ def _content(report: Report) -> dict[str, Any]:
         "zero_shot": summary.find(ZERO_SHOT),
         "kinds": [kind for kind in plots.MARKS if any(line.kind == kind for line in summary.methods)],
         "seed_count": max(len(line.seeds) for line in summary.methods),
-        "matrices": _matrices(comparison, summary),
-        "confusions": _commonest(comparison, summary.best),
-        "wrong": _wrong(comparison, summary),
+        "terms": terms,
+        "columns": columns(summary),
+        "few": FEW,
+        **(_measured(comparison, summary) if comparison.measures else _classified(comparison, summary)),
+        **_sliced(summary),
         "prompts": _prompts(comparison, summary),
         "settings": _settings(comparison.settings),
         "apart": APART,
@@ -104,12 +112,37 @@ def _content(report: Report) -> dict[str, Any]:
     }
 
 
+def _classified(comparison: Comparison, summary: Summary) -> dict[str, Any]:
+    """Where a classification goes wrong."""
+    return {
+        "matrices": _matrices(comparison, summary),
+        "confusions": _commonest(comparison, summary.classified[0]),
+        "wrong": _wrong(comparison, summary),
+    }
+
+
+def _measured(comparison: Comparison, summary: Summary) -> dict[str, Any]:
+    """Where another task goes wrong."""
+    costly = [(name, rows) for name in _best_two(summary) if (rows := costliest(comparison, name))]
+    return {"costly": costly, "part_names": names(summary.measured[0].parts)}
+
+
+def _sliced(summary: Summary) -> dict[str, Any]:
+    slices = summary.best.slices
+    return {"slice_names": names(slices), "slices_few": FEW if any((one.rows or 0) < FEW for one in slices) else None}
+
+
+def _best_two(summary: Summary) -> list[str]:
+    """The best method, and the best prompt where that is another."""
+    return list(dict.fromkeys([summary.best.method, *[line.method for line in summary.methods if line.prompted][:1]]))
+
+
 def _telling(summary: Summary, limit: int = 4) -> list[MethodLine]:
     """The methods that show most side by side: the best, the best prompt, the best readable prompt, and zero-shot."""
-    prompted = [line for line in summary.methods if line.prompted]
-    picked = [summary.best, *prompted[:1], *[line for line in prompted if line.readable][:1]]
-    base = summary.find(ZERO_SHOT)
-    unique = {line.method: line for line in (*picked, *([base] if base else ()))}
+    prompted = [line for line in summary.classified if line.prompted]
+    picked = [summary.classified[0], *prompted[:1], *[line for line in prompted if line.readable][:1]]
+    base = [line for line in summary.classified if line.method == ZERO_SHOT]
+    unique = {line.method: line for line in (*picked, *base)}
     return list(unique.values())[:limit]
 
 
@@ -151,8 +184,7 @@ def _commonest(comparison: Comparison, line: MethodLine, limit: int = 15) -> lis
 
 def _wrong(comparison: Comparison, summary: Summary) -> list[tuple[str, list[ConfusedRow]]]:
     """The most confused rows of the best method, and of the best prompt where that is another."""
-    picked = dict.fromkeys([summary.best.method, *[line.method for line in summary.methods if line.prompted][:1]])
-    return [(name, rows) for name in picked if (rows := most_confused(comparison, name))]
+    return [(name, rows) for name in _best_two(summary) if (rows := most_confused(comparison, name))]
 
 
 @dataclass(frozen=True)
@@ -160,12 +192,12 @@ class Shown:
     """One prompt to show: the seeds that found it, its `pieces`, and its slots' nearest words."""
 
     seeds: tuple[int, ...]
-    accuracy: float
+    score: float
     pieces: tuple[tuple[str, str], ...]
     nearest: tuple[tuple[str, tuple[tuple[str, float, float], ...]], ...]
 
 
-def _prompts(comparison: Comparison, summary: Summary) -> list[tuple[MethodLine, list[Shown]]]:
+def _prompts(comparison: Comparison, summary: Summary) -> list[tuple[Line, list[Shown]]]:
     """Each method's prompts in the order of seeds (not of test scores: nobody should pick one by those), equal ones once."""
     cells, found = by_method(comparison), []
     for line in summary.methods:
@@ -182,7 +214,7 @@ def _shown(cells: list[Cell], comparison: Comparison) -> list[Shown]:
     return [
         Shown(
             seeds=tuple(cell.seed for cell in own if cell.seed >= 0),
-            accuracy=float(np.mean([(cell.probabilities.argmax(1) == comparison.gold).mean() for cell in own])),
+            score=float(np.mean([run_score(comparison, cell) for cell in own])),
             pieces=tuple(pieces(own[0].prompt)),
             nearest=tuple((slot, tuple(words)) for slot, words in sorted(own[0].nearest.items())),
         )

@@ -12,8 +12,11 @@ import numpy as np
 
 from pegbox.evaluate.curves import Curve
 from pegbox.evaluate.labels import LINE, unstacked
+from pegbox.evaluate.lines import Line, Summary
+from pegbox.evaluate.measured import run_score
 from pegbox.evaluate.record import Comparison
-from pegbox.evaluate.summary import ZERO_SHOT, MethodLine, Summary
+from pegbox.evaluate.standing import ZERO_SHOT
+from pegbox.evaluate.terms import ACCURACY
 from pegbox.evaluate.wording import visible
 
 if TYPE_CHECKING:
@@ -81,47 +84,52 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def forest(summary: Summary, comparison: Comparison) -> str:
-    """Accuracy of each method with its interval; small dots are single seeds."""
+    """The main score of each method with its interval; small dots are single seeds."""
     lines = summary.methods
     figure = _figure(0.75 + 0.32 * len(lines))
     axes = _axes(figure, left=1.5, bottom=0.5, right=1.7, top=0.1)
     axes.grid(visible=False, axis="y")
-    seeds = _seed_accuracies(comparison)
+    seeds = _seed_scores(comparison)
     base = summary.find(ZERO_SHOT)
     if base is not None:
-        axes.axvline(100 * base.accuracy.value, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+        axes.axvline(100 * base.main.value, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
     for place, line in enumerate(lines):
         colour = COLOURS[line.kind]
         _whisker(axes, line, place)
         own = [100 * value for value in seeds[line.method]] if len(line.seeds) > 1 else []
         axes.plot(own, [place + 0.3] * len(own), marker="o", markersize=2.6, linestyle="", color=colour, alpha=0.8)
-        ends = f"{100 * line.accuracy.low:.1f} to {100 * line.accuracy.high:.1f}"
-        for x, said, name in ((1.03, f"{100 * line.accuracy.value:.1f}", "ink"), (1.10, ends, "muted")):
+        ends = f"{100 * line.main.low:.1f} to {100 * line.main.high:.1f}"
+        for x, said, name in ((1.03, f"{100 * line.main.value:.1f}", "ink"), (1.10, ends, "muted")):
             axes.text(x, place, said, transform=axes.get_yaxis_transform(), va="center", fontsize=9.5, color=COLOURS[name])
     axes.set_yticks(range(len(lines)), [visible(line.method) for line in lines], fontsize=10, color=COLOURS["ink"])
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.set_xlabel("test accuracy, % (95% interval)", color=COLOURS["muted"], fontsize=9)
+    axes.set_xlabel(f"{_titled(summary)} (95% interval)", color=COLOURS["muted"], fontsize=9)
     return svg(figure, "forest")
 
 
-def _whisker(axes: Axes, line: MethodLine, place: float) -> None:
-    colour, found = COLOURS[line.kind], line.accuracy
+def _whisker(axes: Axes, line: Line, place: float) -> None:
+    colour, found = COLOURS[line.kind], line.main
     axes.plot([100 * found.low, 100 * found.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
     axes.plot(
         [100 * found.value], [place], marker=MARKS[line.kind], markersize=7.5, color=colour, markeredgecolor=COLOURS["surface"]
     )
 
 
-def _seed_accuracies(comparison: Comparison) -> dict[str, list[float]]:
+def _seed_scores(comparison: Comparison) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for cell in comparison.cells:
-        found.setdefault(cell.method, []).append(float((cell.probabilities.argmax(1) == comparison.gold).mean()))
+        found.setdefault(cell.method, []).append(run_score(comparison, cell))
     return found
 
 
+def _titled(summary: Summary) -> str:
+    """What the axis of the main score is called."""
+    return "test accuracy, %" if summary.title == ACCURACY else f"{visible(summary.title)} on test rows"
+
+
 def costs(summary: Summary) -> str | None:
-    """Accuracy against the time to answer one row and against the time to tune; None where neither was measured."""
-    panels: list[tuple[str, list[tuple[float, MethodLine]]]] = [
+    """The main score against the time to answer one row and against the time to tune; None where neither was measured."""
+    panels: list[tuple[str, list[tuple[float, Line]]]] = [
         ("milliseconds to answer one row", [(line.cost.predict_ms_1 or 0.0, line) for line in summary.methods]),
         ("seconds to tune", [(line.cost.tune_seconds, line) for line in summary.methods]),
     ]
@@ -134,32 +142,36 @@ def costs(summary: Summary) -> str | None:
         axes = _axes(figure, 0.55 + number * room, 0.55, WIDTH - (number + 1) * room + 0.35, 0.15)
         _cost_panel(axes, name, pairs)
         if number == 0:
-            axes.set_ylabel("test accuracy, %", color=COLOURS["muted"], fontsize=9)
+            axes.set_ylabel(_titled(summary), color=COLOURS["muted"], fontsize=9)
     return svg(figure, "costs")
 
 
-def _cost_panel(axes: Axes, name: str, pairs: Sequence[tuple[float, MethodLine]]) -> None:
+def _cost_panel(axes: Axes, name: str, pairs: Sequence[tuple[float, Line]]) -> None:
     from matplotlib.ticker import LogLocator
 
     axes.set_xscale("log")
     xs = [x for x, _ in pairs]
     axes.set_xlim(min(xs) / 1.6, max(xs) * 1.6 * (max(xs) / min(xs)) ** 0.3)
-    lows, highs = [100 * line.accuracy.low for _, line in pairs], [100 * line.accuracy.high for _, line in pairs]
+    lows, highs = [100 * line.main.low for _, line in pairs], [100 * line.main.high for _, line in pairs]
     axes.set_ylim(min(lows) - 3, max(highs) + 3 + 0.2 * (max(highs) - min(lows)))  # above: room for labels
     axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 100])
     for x, line in pairs:
-        found, colour = line.accuracy, COLOURS[line.kind]
+        found, colour = line.main, COLOURS[line.kind]
         axes.plot([x, x], [100 * found.low, 100 * found.high], color=colour, linewidth=1.4, alpha=0.7)
         axes.plot(x, 100 * found.value, marker=MARKS[line.kind], markersize=7, color=colour, markeredgecolor=COLOURS["surface"])
-    _label(axes, [(x, 100 * line.accuracy.value, line.method) for x, line in pairs])
+    _label(axes, [(x, 100 * line.main.value, line.method) for x, line in pairs])
     axes.set_xlabel(name, color=COLOURS["muted"], fontsize=9)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(xs) < 40 * min(xs) else (1.0,)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
 
 
-def learning(curves: Sequence[Curve]) -> str | None:
-    """Dev accuracy while tuning, vectors by step and words by candidate; None where nothing was recorded."""
+def learning(curves: Sequence[Curve], score: str = "accuracy") -> str | None:
+    """The score on dev rows while tuning, vectors by step and words by candidate; None where nothing was recorded.
+
+    Settings:
+        score: what it is called.
+    """
     kinds = [("steps", "optimiser step"), ("candidates", "candidate")]
     shown = [(label, [c for c in curves if c.axis == axis]) for axis, label in kinds]
     shown = [(label, own) for label, own in shown if own]
@@ -171,7 +183,7 @@ def learning(curves: Sequence[Curve]) -> str | None:
         _curve_panel(axes, own)
         axes.set_xlabel(label, color=COLOURS["muted"], fontsize=9)
         if number == 0:
-            axes.set_ylabel("accuracy on dev rows, %", color=COLOURS["muted"], fontsize=9)
+            axes.set_ylabel(f"{score} on dev rows, %", color=COLOURS["muted"], fontsize=9)
     return svg(figure, "learning")
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pegbox.evaluate.summary import ZERO_SHOT, MethodLine, Summary
-from pegbox.evaluate.wording import counted, listed, milliseconds, p_phrase, percent, percent_range, points
+from pegbox.evaluate.lines import Line, Summary
+from pegbox.evaluate.standing import ZERO_SHOT
+from pegbox.evaluate.terms import Terms
+from pegbox.evaluate.wording import counted, listed, milliseconds, p_phrase, points
 from pegbox.metrics.ranking import APART, WIN
 
 MAJORITY = "majority"
@@ -29,11 +31,11 @@ class Recommendation:
     """What to use, and why.
 
     Settings:
-        use: the recommended method: the winner, or the simplest method that is about as accurate as the best.
+        use: the recommended method: the winner, or the simplest method that is about as good as the best.
         verdict: what won, or that nothing did.
         evidence: by how much, and whether it is real.
         choice: why `use` is what to use.
-        advice: which to use where something else than accuracy rules.
+        advice: which to use where something else than the score rules.
         warnings: what a careful reader should know first.
     """
 
@@ -67,36 +69,32 @@ def recommend(summary: Summary, settings: Mapping[str, Any] | None = None) -> Re
     )
 
 
-def _rivals(summary: Summary) -> list[MethodLine]:
+def _rivals(summary: Summary) -> list[Line]:
     """All methods that are not the best or its equal, best first."""
     best = summary.best
     return [line for line in summary.methods[1:] if line.method not in best.same_as]
 
 
-def _score(line: MethodLine) -> str:
-    return f"{line.method} ({percent(line.accuracy.value)})"
-
-
 def _verdict(summary: Summary) -> str:
-    best, rivals, many = summary.best, _rivals(summary), counted(summary.rows, "test row")
-    names, right = listed([best.method, *best.same_as]), f"{percent(best.accuracy.value)} of {many} right"
+    best, rivals, terms = summary.best, _rivals(summary), Terms.of(summary)
+    names, right = listed([best.method, *best.same_as]), terms.on_rows(best.main.value, summary.rows)
     if len(summary.methods) == 1:
         return f"Only {best.method} was run: {right}. There is nothing to compare it with."
     if not rivals:
-        return f"No difference: {names} gave right answers on exactly the same rows ({right})."
+        return f"No difference: {names} {terms.no_difference} ({right})."
     if summary.winner is not None:
-        return f"{names} win together, with the same right answers: {right}." if best.same_as else f"{names} wins: {right}."
+        return f"{names} win together, {terms.alike}: {right}." if best.same_as else f"{names} wins: {right}."
     if all(line.group > 1 for line in rivals):
         return f"{names} {'are' if best.same_as else 'is'} ahead with {right}, but not surely enough to be called the winner."
-    low, high = (f"{100 * pick(line.accuracy.value for line in summary.top):.1f}" for pick in (min, max))
-    apart = f"cannot be told apart on {many} ({low} to {high}% right)"
+    low, high = (pick(line.main.value for line in summary.top) for pick in (min, max))
+    apart = f"cannot be told apart on {counted(summary.rows, 'test row')} ({terms.span(low, high)})"
     return f"Nothing wins: {listed([line.method for line in summary.top])} {apart}."
 
 
 def _evidence(summary: Summary) -> str:
     best, rivals = summary.best, _rivals(summary)
     if not rivals:
-        return f"The 95% interval is {percent_range(best.accuracy)}." if len(summary.methods) == 1 else ""
+        return f"The 95% interval is {Terms.of(summary).ends(best.main)}." if len(summary.methods) == 1 else ""
     near = min(rivals, key=lambda line: line.group)  # of the nearest group the most accurate
     far = f"{points(_lead(near))} ahead of" if _lead(near) else "level with"
     lead = f"{far} {near.method} ({_lead_range(near)}, {p_phrase(near.p_best or 0.0)} after correction)"
@@ -118,11 +116,11 @@ def _power(summary: Summary) -> str:
     return f"Differences below about {points(summary.detectable)} are usually not found with this many rows and seeds."
 
 
-def _lead(line: MethodLine) -> float:
+def _lead(line: Line) -> float:
     return -line.behind.value if line.behind else 0.0
 
 
-def _lead_range(line: MethodLine) -> str:
+def _lead_range(line: Line) -> str:
     """The interval of the best method's lead over this one."""
     if line.behind is None:
         return ""
@@ -130,7 +128,7 @@ def _lead_range(line: MethodLine) -> str:
     return f"95% interval {'0.0' if low == '-0.0' else low} to {'0.0' if high == '-0.0' else high}"
 
 
-def _seed_clause(summary: Summary, near: MethodLine) -> str:
+def _seed_clause(summary: Summary, near: Line) -> str:
     """Says what one seed of the best method or of its nearest rival cannot show."""
     once = [line.method for line in (summary.best, near) if line in summary.once]
     if not once:
@@ -138,14 +136,14 @@ def _seed_clause(summary: Summary, near: MethodLine) -> str:
     return f" One seed was run of {listed(once)}: this speaks of what that seed gave, not of what another would give."
 
 
-def _simplicity(line: MethodLine) -> tuple[int, float]:
+def _simplicity(line: Line) -> tuple[int, float]:
     """Smaller is simpler: by name or kind, then by the time to answer."""
     known = SIMPLICITY.get(line.method, SIMPLICITY.get(line.kind, len(SIMPLICITY)))
     return known, line.cost.predict_ms_1 or 0.0
 
 
-def _use(summary: Summary) -> MethodLine:
-    """The simplest method whose accuracy is within one standard error of the best one's.
+def _use(summary: Summary) -> Line:
+    """The simplest method whose score is within one standard error of the best one's.
 
     Source:
         Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: the one-standard-error rule, here with the
@@ -155,7 +153,7 @@ def _use(summary: Summary) -> MethodLine:
     return min(near, key=_simplicity)
 
 
-def _choice(summary: Summary, use: MethodLine) -> str:
+def _choice(summary: Summary, use: Line) -> str:
     best = summary.best
     if len(summary.top) == 1:
         return ""
@@ -164,7 +162,8 @@ def _choice(summary: Summary, use: MethodLine) -> str:
     if use is best:
         return f"Use {use.method}: nothing simpler comes within one standard error of it."
     enough = "The simple baseline is enough. " if use.method in BASELINES else ""
-    return f"{enough}Use {use.method}: it is the simplest method within one standard error of {best.method}, the most accurate."
+    most = Terms.of(summary).most
+    return f"{enough}Use {use.method}: it is the simplest method within one standard error of {best.method}, {most}."
 
 
 def _warnings(summary: Summary) -> list[str]:
@@ -182,13 +181,13 @@ def _warnings(summary: Summary) -> list[str]:
         base = summary.find(ZERO_SHOT)
         assert base is not None
         found.append(
-            f"The simple baseline holds: no tuned prompt is surely better than the written one, {_score(base)}; "
-            f"tuning bought nothing that these rows can show."
+            f"The simple baseline holds: no tuned prompt is surely better than the written one, "
+            f"{Terms.of(summary).method(base)}; tuning bought nothing that these rows can show."
         )
     return found
 
 
-def _beaten(best: MethodLine, prompt: MethodLine) -> str:
+def _beaten(best: Line, prompt: Line) -> str:
     lead = f"{points(_lead(prompt))} ahead of the best prompt, {prompt.method} ({_lead_range(prompt)})"
     if prompt.group == 1:
         return f"{best.method} uses no prompt and has the highest average, {lead}; the two cannot be told apart."
@@ -196,12 +195,12 @@ def _beaten(best: MethodLine, prompt: MethodLine) -> str:
     return f"{said} Use a prompt only for other reasons."
 
 
-def _against_best(summary: Summary, line: MethodLine) -> str:
+def _against_best(summary: Summary, line: Line) -> str:
     """How far a method is behind the best, and whether that is sure."""
     if line is summary.best:
-        return "which is also the most accurate"
+        return f"which is also {Terms.of(summary).most}"
     if line.method in summary.best.same_as:
-        return f"with the same right answers as {summary.best.method}"
+        return f"{Terms.of(summary).alike} as {summary.best.method}"
     sure = "told apart" if line.group > 1 else "not told apart"
     return f"{points(_lead(line))} behind {summary.best.method} ({_lead_range(line)}; {sure})"
 
@@ -215,8 +214,8 @@ def _readable(summary: Summary, settings: Mapping[str, Any]) -> Advice:
     where = f"on {settings['model']}" if settings.get("model") else "on this model"
     return Advice(
         topic,
-        f"use {_score(line)}, {_against_best(summary, line)}. Its prompt is all words. Its score was measured {where} "
-        f"and need not hold behind another model: measure there again.",
+        f"use {Terms.of(summary).method(line)}, {_against_best(summary, line)}. Its prompt is all words. Its score was "
+        f"measured {where} and need not hold behind another model: measure there again.",
     )
 
 
@@ -241,14 +240,16 @@ def _latency(summary: Summary) -> Advice:
 
 
 def _few_labels(summary: Summary, settings: Mapping[str, Any]) -> Advice:
-    topic = "If labels are few"
+    terms = Terms.of(summary)
+    topic = "If labels are few" if terms.accurate else "If training rows are few"
     rows = settings.get("train_rows")
-    many = counted(int(rows), "labelled row") if rows else "the same labelled rows"
+    many = counted(int(rows), terms.rows_that_teach) if rows else f"the same {terms.rows_that_teach}s"
     said = f"all methods here learned from {many}; how they do with fewer was not measured."
     base = summary.find(ZERO_SHOT)
     if base is not None:
         ahead = "" if base is summary.best else f", {_against_best(summary, base)}"
-        said += f" {ZERO_SHOT} needs no labels and reaches {percent(base.accuracy.value)}{ahead}."
+        needs = "no labels" if terms.accurate else "none"
+        said += f" {ZERO_SHOT} needs {needs} and reaches {terms.score(base.main.value)}{ahead}."
     spread = [line for line in summary.methods if line.seed_sd is not None and line.kind != "reference"]
     if len(spread) > 1:
         calm = min(spread, key=lambda line: line.seed_sd or 0.0)

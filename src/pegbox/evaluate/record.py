@@ -47,8 +47,8 @@ class Cell:
         method: the method's name in the table.
         kind: reference, hard, soft or hybrid.
         seed: the seed of its splits, starts and batches.
-        probabilities: [N, C] over `Comparison.labels`, rows in `Comparison.rows` order.
-        dev_accuracy: accuracy on the rows it was chosen on; None where nothing was chosen.
+        probabilities: [N, C] over `Comparison.labels`; [N, 0] of a task that is seen through measures.
+        dev_accuracy: accuracy, or the main measure, on the rows it was chosen on; None where nothing was chosen.
         cost: what it used.
         prompt: the tuned prompt in notation; empty for references without one.
         readable: whether the prompt is all words (could be sent to an API).
@@ -56,6 +56,9 @@ class Cell:
         trail: the run's events in order, each a flat dict with at least ``event`` (see pegbox.tune.trail).
         notes: what was noticed: divergence, a dead prompt, an exhausted budget, cut texts.
         spends: whether the method tunes until its budget is spent; the spread of the others over seeds says nothing of it.
+        statistics: for each measure what every test row adds to its sums, [N, S]; empty for a classification.
+        breakdown: the same for each class or type, where the task has some.
+        outputs: the N outputs as a person reads them; empty for a classification.
     """
 
     method: str
@@ -70,6 +73,9 @@ class Cell:
     trail: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     spends: bool = True
+    statistics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    breakdown: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,14 +83,17 @@ class Comparison:
     """Everything that was measured: cells of method x seed on the same test rows.
 
     Settings:
-        labels: the C labels, in the order of the probabilities' columns.
+        labels: the C labels, in the order of the probabilities' columns; none of a task that is seen through measures.
         texts: the N test texts, for the most-confused rows.
-        gold: [N] index into labels.
+        gold: [N] index into labels; empty without labels.
         numbers: the N row numbers in the source.
         cells: one for each method and seed; a deterministic method may have a single cell (seed -1), which counts for
             every seed.
         settings: model, dtype, budget, splits, digests, versions: whatever the report should state.
         notes: remarks on data and run, in plain sentences.
+        measures: names of the measures, the main one first; none of a classification, which goes by accuracy.
+        answers: the N right answers as a person reads them; empty with labels.
+        groups: for each row the slice it is reported in; empty without slices. ``settings["group"]`` names the column.
     """
 
     labels: tuple[str, ...]
@@ -94,3 +103,11 @@ class Comparison:
     cells: tuple[Cell, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many test rows there are."""
+        return len(self.answers) if self.measures else len(self.gold)

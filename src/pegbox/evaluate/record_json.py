@@ -1,4 +1,4 @@
-"""A comparison as JSON and back: plain values, and probabilities as base64 of float32, so that nothing is rounded."""
+"""A comparison as JSON and back: plain values, and arrays as base64 of their floats, so that nothing is rounded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from pegbox.errors import DataError
 from pegbox.evaluate.record import Cell, Comparison, Cost
+
+_ARRAYS = ("probabilities", "statistics", "breakdown", "outputs")
 
 FORMAT = "pegbox report"
 VERSION = 1
@@ -34,18 +36,30 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _packed(values: NDArray[np.float32]) -> dict[str, Any]:
-    raw = np.ascontiguousarray(values, dtype="<f4")
-    return {"shape": list(raw.shape), "float32": base64.b64encode(raw.tobytes()).decode("ascii")}
+def _packed(values: NDArray[np.floating], kind: str = "float32") -> dict[str, Any]:
+    raw = np.ascontiguousarray(values, dtype=np.dtype(kind).newbyteorder("<"))
+    return {"shape": list(raw.shape), kind: base64.b64encode(raw.tobytes()).decode("ascii")}
 
 
-def _unpacked(packed: Mapping[str, Any]) -> NDArray[np.float32]:
-    raw = np.frombuffer(base64.b64decode(packed["float32"], validate=True), dtype="<f4")
-    return raw.reshape(packed["shape"]).astype(np.float32)
+def _unpacked(packed: Mapping[str, Any], kind: str = "float32") -> NDArray[Any]:
+    raw = np.frombuffer(base64.b64decode(packed[kind], validate=True), dtype=np.dtype(kind).newbyteorder("<"))
+    return raw.reshape(packed["shape"]).astype(kind)
+
+
+def packed_all(statistics: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """Sums by measure in JSON's own types, unrounded."""
+    return {name: _packed(values, "float64") for name, values in statistics.items()}
+
+
+def unpacked_all(packed: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """The sums that `packed_all` wrote."""
+    return {name: _unpacked(values, "float64") for name, values in packed.items()}
 
 
 def encode(comparison: Comparison) -> dict[str, Any]:
     """The comparison in JSON's own types."""
+    measured = {"measures": list(comparison.measures), "answers": list(comparison.answers)} if comparison.measures else {}
+    sliced = {"groups": list(comparison.groups)} if comparison.groups else {}
     return {
         "labels": list(comparison.labels),
         "texts": list(comparison.texts),
@@ -53,13 +67,18 @@ def encode(comparison: Comparison) -> dict[str, Any]:
         "numbers": list(comparison.numbers),
         "settings": plain(comparison.settings),
         "notes": list(comparison.notes),
+        **measured,
+        **sliced,
         "cells": [_encode_cell(cell) for cell in comparison.cells],
     }
 
 
 def _encode_cell(cell: Cell) -> dict[str, Any]:
-    rest = {field.name: plain(getattr(cell, field.name)) for field in fields(Cell) if field.name != "probabilities"}
-    return {**rest, "probabilities": _packed(cell.probabilities)}
+    rest = {field.name: plain(getattr(cell, field.name)) for field in fields(Cell) if field.name not in _ARRAYS}
+    if not cell.statistics:
+        return {**rest, "probabilities": _packed(cell.probabilities)}
+    parts = {name: packed_all(statistics) for name, statistics in cell.breakdown.items()}
+    return {**rest, "statistics": packed_all(cell.statistics), "breakdown": parts, "outputs": list(cell.outputs)}
 
 
 def decode(found: Mapping[str, Any], where: str) -> Comparison:
@@ -79,6 +98,9 @@ def decode(found: Mapping[str, Any], where: str) -> Comparison:
             cells=tuple(_decode_cell(cell) for cell in found["cells"]),
             settings=found["settings"],
             notes=tuple(found["notes"]),
+            measures=tuple(found.get("measures", ())),
+            answers=tuple(found.get("answers", ())),
+            groups=tuple(found.get("groups", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
         raise DataError(
@@ -97,7 +119,7 @@ def _decode_cell(found: Mapping[str, Any]) -> Cell:
         method=found["method"],
         kind=found["kind"],
         seed=found["seed"],
-        probabilities=_unpacked(found["probabilities"]),
+        probabilities=_unpacked(found["probabilities"]) if "probabilities" in found else np.zeros((0, 0), np.float32),
         dev_accuracy=found["dev_accuracy"],
         cost=Cost(**found["cost"]),
         prompt=found["prompt"],
@@ -106,4 +128,7 @@ def _decode_cell(found: Mapping[str, Any]) -> Cell:
         trail=tuple(found["trail"]),
         notes=tuple(found["notes"]),
         spends=found["spends"],
+        statistics=unpacked_all(found.get("statistics", {})),
+        breakdown={name: unpacked_all(part) for name, part in found.get("breakdown", {}).items()},
+        outputs=tuple(found.get("outputs", ())),
     )

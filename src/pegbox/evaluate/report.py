@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from pegbox.errors import DataError
 from pegbox.evaluate.recommend import Recommendation, recommend
 from pegbox.evaluate.record import Comparison
 from pegbox.evaluate.record_json import FORMAT, VERSION, decode, encode, plain
-from pegbox.evaluate.summary import MethodLine, Summary, summarise
+from pegbox.evaluate.slices import FEW
+from pegbox.evaluate.summary import Line, Summary, summarise
 from pegbox.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ class Report:
         """The report of a comparison; the same comparison always gives the same report.
 
         Settings:
-            accuracy_resamples: bootstrap resamples for the intervals of accuracy and of its differences.
+            accuracy_resamples: bootstrap resamples for the intervals of accuracy (or the task's main measure) and of its
+                differences.
             score_resamples: bootstrap resamples for the other scores.
         Raises:
             DataError: no results, no test rows, or results that do not fit together.
@@ -47,7 +50,7 @@ class Report:
 
     @property
     def best(self) -> str:
-        """The method with the best mean accuracy; `winner` says whether that is sure."""
+        """The method with the best mean score; `winner` says whether that is sure."""
         return self.summary.best.method
 
     @property
@@ -64,24 +67,39 @@ class Report:
         """One flat row for each method, best first: scores, ends of their intervals (``_low``, ``_high``), tests and costs."""
         return [self._row(line) for line in self.summary.methods]
 
-    def _row(self, line: MethodLine) -> dict[str, Any]:
+    def _row(self, line: Line) -> dict[str, Any]:
         row: dict[str, Any] = {}
         for name, value in vars(line).items():
-            if name in ("classes", "confusion", "cost"):
-                continue
-            row.update(_flat(name, value))
+            if name == "scores":
+                row.update(_all_flat(value))
+            elif name not in ("classes", "confusion", "cost", "slices", "parts"):
+                row.update(_flat(name, value))
         return {**row, **asdict(line.cost), "winner": line.method == self.winner, "recommended": line.method == self.advice.use}
 
     def class_table(self) -> list[dict[str, Any]]:
-        """One flat row for each method and class: support, and precision, recall and F1 with their intervals."""
+        """One flat row for each method and class: support, and precision, recall and F1 with their intervals.
+
+        Of other tasks: one for each method and class or type, with the measures that the task breaks down; none where it has
+        no classes.
+        """
         rows = []
-        for line in self.summary.methods:
+        for line in self.summary.classified:
             for one in line.classes:
                 row: dict[str, Any] = {"method": line.method}
                 for name, value in vars(one).items():
                     row.update(_flat(name, value))
                 rows.append(row)
+        for measured in self.summary.measured:
+            rows += [{"method": measured.method, "label": one.name, **_all_flat(one.scores)} for one in measured.parts]
         return rows
+
+    def slice_table(self) -> list[dict[str, Any]]:
+        """One flat row for each method and group of rows: how many rows, whether these are few, and scores with intervals."""
+        return [
+            {"method": line.method, "slice": one.name, "rows": one.rows, "few": (one.rows or 0) < FEW, **_all_flat(one.scores)}
+            for line in self.summary.methods
+            for one in line.slices
+        ]
 
     def to_json(self, path: str | Path) -> Path:
         """Write everything to one JSON file, from which `from_json` makes the same report again."""
@@ -99,7 +117,7 @@ class Report:
 
     @classmethod
     def from_json(cls, path: str | Path) -> Report:
-        """Read what `to_json` wrote. Scores are worked out again from the probabilities, which the file holds unrounded.
+        """Read what `to_json` wrote. Scores are worked out again from what the file holds unrounded: probabilities, or sums.
 
         Raises:
             DataError: the file is no report, is damaged, or was written by a newer pegbox.
@@ -145,6 +163,10 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Estimate):
         return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
     return {name: value}
+
+
+def _all_flat(scores: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {key: value for name, one in scores.items() for key, value in _flat(name, one).items()}
 
 
 def _no_report(came: str) -> DataError:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pegbox.evaluate.summary import ZERO_SHOT, MethodLine
+from pegbox.evaluate.columns import columns, names, shown, title
+from pegbox.evaluate.lines import Line, PartLine, Summary
+from pegbox.evaluate.slices import FEW
+from pegbox.evaluate.standing import ZERO_SHOT
 from pegbox.evaluate.wording import NONE, counted, listed, milliseconds, p_value, points, signed, visible
 
 if TYPE_CHECKING:
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from pegbox.evaluate.report import Report
 
 LESS_NEEDED = ("per row", "seed sd", "macro-F1", "p ", "vs zero")
-"""What a narrow terminal does without, in this order."""
+"""What a narrow terminal does without, in this order. Other tasks have their lesser measures in the place of macro-F1."""
 
 SEEDS = "Intervals: 95%, test rows and seeds resampled together. p: rows and seeds both counted as chance, Holm-corrected."
 ROWS = "No method has several seeds: intervals (95%) and p (Holm-corrected) speak of rows only."
@@ -40,11 +44,39 @@ def show(report: Report, console: Console | None = None) -> None:
     out.print(_fitting(report, out))
     out.print(Text(_foot(report), style="dim"))
     out.print()
+    if report.summary.group:
+        for line in _sliced(report.summary):
+            out.print(Text(f"{visible(line.method)} by {visible(report.summary.group)}", style="bold"))
+            out.print(parts_table(line.slices, report.summary.group))
     for advice in report.advice.advice:
         out.print(Text(visible(advice.topic), style="bold"))
         out.print(Padding(Text(visible(advice.text)), (0, 0, 0, 2)))
     for note in report.comparison.notes:
         out.print(Text(f"Note: {visible(note)}", style="dim"))
+
+
+def _sliced(summary: Summary) -> list[Line]:
+    """The methods whose slices are worth a place on the screen: the best, the best prompt, and zero-shot."""
+    prompted = [line for line in summary.methods if line.prompted][:1]
+    picked = [summary.best, *prompted, *(line for line in summary.methods if line.method == ZERO_SHOT)]
+    return list({line.method: line for line in picked}.values())
+
+
+def parts_table(parts: Sequence[PartLine], heading: str) -> Table:
+    """Groups of rows, classes or types with their scores and intervals."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table, counted_rows = Table(box=SIMPLE_HEAD, padding=(0, 1)), any(one.rows is not None for one in parts)
+    table.add_column(Text(visible(heading)))
+    for name in (*(["rows"] if counted_rows else []), *(title(name) for name in names(parts))):
+        table.add_column(Text(visible(name)), justify="right")
+    for one in parts:
+        rows = [] if one.rows is None else [f"{one.rows}{' (few)' if one.rows < FEW else ''}"]
+        scores = ["{} ({})".format(*shown(name, found)) for name, found in one.scores.items()]
+        table.add_row(Text(visible(one.name)), *rows, *scores)
+    return table
 
 
 def _foot(report: Report) -> str:
@@ -64,11 +96,18 @@ def _fitting(report: Report, out: Console) -> Table:
 
     unbounded = out.options.update(max_width=10_000)
     left_out: tuple[str, ...] = ()
+    lesser = _lesser(report.summary)
+    less = LESS_NEEDED if lesser == ["macro-F1"] else ("per row", "seed sd", *reversed(lesser), "p ", "vs zero")
     while True:
         table = _table(report, left_out)
-        if len(left_out) == len(LESS_NEEDED) or Measurement.get(out, unbounded, table).maximum <= out.width:
+        if len(left_out) == len(less) or Measurement.get(out, unbounded, table).maximum <= out.width:
             return table
-        left_out = LESS_NEEDED[: len(left_out) + 1]
+        left_out = less[: len(left_out) + 1]
+
+
+def _lesser(summary: Summary) -> list[str]:
+    """Titles of the scores besides the main one that have a column here."""
+    return [column.title for column in columns(summary)[1:]][: 1 if summary.classified else None]
 
 
 def _table(report: Report, left_out: tuple[str, ...]) -> Table:
@@ -86,21 +125,23 @@ def _table(report: Report, left_out: tuple[str, ...]) -> Table:
     return table
 
 
-def _styled(cell: str, line: MethodLine, report: Report) -> Text:
+def _styled(cell: str, line: Line, report: Report) -> Text:
     from rich.text import Text
 
     bold = report.winner is not None and (line.method == report.winner or report.winner in line.same_as)
     return Text(visible(cell), style="bold green" if bold else "dim" if line.group > 1 and line.kind == "reference" else "")
 
 
-def _cells(line: MethodLine, report: Report) -> dict[str, str]:
+def _cells(line: Line, report: Report) -> dict[str, str]:
     """One row by column; the second p is that of the column before it."""
+    lesser = _lesser(report.summary)
+    others = {column.title: column.of(line)[0] for column in columns(report.summary) if column.title in lesser}
     cells = {
         "group": str(line.group),
         "method": line.method,
-        "accuracy": f"{100 * line.accuracy.value:.1f}",
-        "95% interval": f"{100 * line.accuracy.low:.1f} - {100 * line.accuracy.high:.1f}",
-        "macro-F1": f"{100 * line.macro_f1.value:.1f}",
+        report.summary.title: f"{100 * line.main.value:.1f}",
+        "95% interval": f"{100 * line.main.low:.1f} - {100 * line.main.high:.1f}",
+        **others,
         "seed sd": NONE if line.seed_sd is None else f"{100 * line.seed_sd:.1f}",
         "vs best": NONE if line.behind is None else signed(line.behind.value),
         "p": p_value(line.p_best),

@@ -16,13 +16,13 @@ def percent(value: float) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of accuracies: 0.032 as 3.2 points."""
+    """A difference of scores: 0.032 as 3.2 points."""
     size = f"{100 * abs(value):.1f}"
     return f"{size} point" if size == "1.0" else f"{size} points"
 
 
 def signed(value: float) -> str:
-    """A difference of accuracies with its sign: -0.032 as -3.2."""
+    """A difference of scores with its sign: -0.032 as -3.2."""
     text = f"{100 * value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 

@@ -85,13 +85,14 @@ def resampled_accuracy(runs: Sequence[Runs], resamples: int = 10_000, seed: int 
     Source:
         Owen 2007, "The pigeonhole bootstrap" (rows and columns resampled independently).
     """
-    rows = _same_rows([run.correct.shape[1] for run in runs], resamples)
-    correct = np.concatenate([run.correct for run in runs]).astype(np.float32)
+    rows = same_rows([run.values.shape[1] for run in runs], resamples)
+    correct = np.concatenate([run.values for run in runs]).astype(np.float32)
     each = np.concatenate([weights @ correct.T / rows for weights in row_weights(rows, resamples, seed)])
-    return _over_seeds(each, [run.seeds for run in runs], seed)
+    return over_seeds(each, [run.seeds for run in runs], seed)
 
 
-def _same_rows(counts: Sequence[int], resamples: int) -> int:
+def same_rows(counts: Sequence[int], resamples: int) -> int:
+    """The number of rows, equal for all. Raises DataError where it is not, or without resamples."""
     if resamples < 1 or len(set(counts)) != 1:
         raise DataError(
             f"{resamples} resamples of methods with {sorted(set(counts))} rows",
@@ -101,7 +102,7 @@ def _same_rows(counts: Sequence[int], resamples: int) -> int:
     return counts[0]
 
 
-def _over_seeds(values: NDArray[np.floating], seeds: Sequence[tuple[int, ...]], seed: int) -> Samples:
+def over_seeds(values: NDArray[np.floating], seeds: Sequence[tuple[int, ...]], seed: int) -> Samples:
     """Average each method's runs with the resampled seeds. Shape: [R, G, ...] to [R, M, ...]; G runs lie method by method."""
     means, start = [], 0
     for own in seeds:
@@ -133,7 +134,7 @@ def resampled_scores(gold: ArrayLike, methods: Sequence[Scored], resamples: int 
         ``macro_precision``, ``macro_recall``, ``macro_f1``, ``mcc``, ``ece``, ``brier``, ``log_loss``: [R, M];
         ``precision``, ``recall``, ``f1``: [R, M, C].
     """
-    rows = _same_rows([method.probabilities.shape[1] for method in methods], resamples)
+    rows = same_rows([method.probabilities.shape[1] for method in methods], resamples)
     runs = [checked(gold, run) for method in methods for run in method.probabilities]
     classes, losses = runs[0][1].shape[1], np.stack([[brier_rows(*run), log_loss_rows(*run)] for run in runs])
     cells, gaps = _cells(runs), _calibration(runs)
@@ -149,7 +150,7 @@ def resampled_scores(gold: ArrayLike, methods: Sequence[Scored], resamples: int 
             for name, values in scores.items():
                 parts.setdefault(name, []).append(values)
     own = [method.seeds for method in methods]
-    return {name: _over_seeds(np.concatenate(values), own, seed) for name, values in parts.items()}
+    return {name: over_seeds(np.concatenate(values), own, seed) for name, values in parts.items()}
 
 
 def _from_counts(counts: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:

@@ -62,7 +62,7 @@ def measure(name: str) -> Measure:
 def ratio(above: ArrayLike, below: ArrayLike) -> Values:
     """above / below, and 0 where below is 0. Shape: [...]; [...]."""
     top, bottom = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
-    return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0)
+    return np.asarray(np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0))
 
 
 def share(sums: Values) -> Values:
@@ -104,7 +104,7 @@ def influence(statistics: ArrayLike, found: Measure) -> Values:
     whole = float(found.score(total))
     values = count * whole - (count - 1) * found.score(total - rows)
     values = values + (whole - values.mean())
-    near = np.rint(values)
+    near: Values = np.rint(values)
     return near if np.abs(values - near).max() < 1e-7 else values  # whole numbers but for rounding are whole numbers
 
 

@@ -24,7 +24,7 @@ class Ranking:
     """The order of methods, and how far it can be trusted.
 
     Settings:
-        order: positions of the methods, best mean accuracy first; the earlier named first among equals.
+        order: positions of the methods, best mean score first; the earlier named first among equals.
         groups: for each method its group, 1 is the top.
         winner: position of the method that beats all others, or None.
         against_best: for each method the uncorrected test of the best method's lead over it; None for the best.
@@ -57,7 +57,7 @@ def rank(runs: Sequence[Runs], interval: Interval) -> Ranking:
     """
     if not runs:
         raise DataError("no methods to rank", "at least one", "name some methods to compare")
-    order = tuple(sorted(range(len(runs)), key=lambda i: (-runs[i].accuracy, i)))
+    order = tuple(sorted(range(len(runs)), key=lambda i: (-runs[i].score, i)))
     usual, groups, left, number = usual_seed_spread(runs), [0] * len(runs), list(order), 0
     best = _behind(runs, left, usual)
     while left:

@@ -1,8 +1,9 @@
-"""What a method did on the test rows: one line of answers for each seed."""
+"""What a method did on the test rows: one line of values for each seed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,33 +16,35 @@ FIXED = -1
 
 @dataclass(frozen=True)
 class Runs:
-    """Which test rows a method answered rightly, under each of its seeds.
+    """What each test row adds to a method's score, under each of its seeds.
 
     Settings:
-        correct: True where the answer was right.
+        values: for accuracy True where the answer was right; for other measures `pegbox.metrics.measures.influence`.
         seeds: the seed of each run; ``(FIXED,)`` for a method without randomness.
         quick: it does not tune: its spread over seeds says nothing of methods that do.
     Shape:
-        correct: [S, N], S seeds and N test rows.
+        values: [S, N], S seeds and N test rows.
     Raises:
         DataError: no rows, no seeds, a seed named twice, or counts that do not agree.
     """
 
-    correct: NDArray[np.bool_]
+    values: NDArray[Any]
     seeds: tuple[int, ...]
     quick: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "correct", np.asarray(self.correct, dtype=bool))
-        if self.correct.ndim != 2 or self.correct.size == 0:
+        values = np.asarray(self.values)
+        shares = values.dtype == bool or bool(np.isin(values, (0, 1)).all())
+        object.__setattr__(self, "values", values.astype(bool if shares else np.float64))
+        if self.values.ndim != 2 or self.values.size == 0:
             raise DataError(
-                f"answers of shape {self.correct.shape}",
+                f"answers of shape {self.values.shape}",
                 "at least one seed and one test row: [seeds, rows]",
                 "score the method on some rows before comparing it",
             )
-        if len(self.seeds) != len(self.correct) or len(set(self.seeds)) != len(self.seeds):
+        if len(self.seeds) != len(self.values) or len(set(self.seeds)) != len(self.seeds):
             raise DataError(
-                f"seeds {self.seeds} for {len(self.correct)} runs", "one seed for each run, all different", "number the runs"
+                f"seeds {self.seeds} for {len(self.values)} runs", "one seed for each run, all different", "number the runs"
             )
         if FIXED in self.seeds and len(self.seeds) > 1:
             raise DataError(
@@ -56,12 +59,22 @@ class Runs:
         return self.seeds == (FIXED,)
 
     @property
-    def accuracy(self) -> float:
-        """Share of right answers over all rows and seeds."""
-        return float(self.correct.mean())
+    def correct(self) -> NDArray[Any]:
+        """The values, where they are right and wrong answers."""
+        return self.values
+
+    @property
+    def score(self) -> float:
+        """The score over all rows and seeds: of right and wrong answers their share."""
+        return float(self.values.mean())
+
+    @property
+    def whole(self) -> bool:
+        """Whether all values are whole numbers, as right and wrong answers are."""
+        return self.values.dtype == bool or bool((self.values == np.rint(self.values)).all())
 
     def same_answers(self, other: Runs) -> bool:
-        """Whether both are right on exactly the same rows under every seed."""
+        """Whether both did equally well on every row under every seed: were right on exactly the same rows."""
         if not (self.fixed or other.fixed or self.seeds == other.seeds):
             return False
-        return bool((self.correct == other.correct).all())
+        return bool((self.values == other.values).all())

@@ -15,6 +15,12 @@ EXACT_STEPS = 6000
 """Where the differences of all rows add up to more steps than this, the t test has long converged on the sign-flip test."""
 
 
+GRID = 1000
+"""How finely differences that are no whole numbers are told apart when their signs are flipped: parts of their sum."""
+
+FEW = 100.0
+"""With the weight of this many equal rows behind a difference, the t test has long converged on the sign-flip test."""
+
 CAP = 10.0
 """A method whose variance over seeds is more than this many times the usual one counts as if it were this many times."""
 
@@ -32,11 +38,11 @@ class Difference:
     """How far two methods lie apart, and how surely.
 
     Settings:
-        mean: accuracy of the first less that of the second.
+        mean: score (accuracy, or another measure) of the first less that of the second.
         error: standard error of `mean`, over rows and seeds.
         df: its degrees of freedom (Satterthwaite).
         p: two-sided, before any correction for how many tests are made.
-        equal: the two gave right answers on exactly the same rows.
+        equal: the two gave right answers on exactly the same rows, or did equally well on each.
     """
 
     mean: float
@@ -74,7 +80,7 @@ def usual_seed_spread(runs: Sequence[Runs]) -> Spread | None:
     """
     from scipy.special import chdtri
 
-    several = [run.correct.mean(1) for run in runs if len(run.seeds) > 1 and not run.quick]
+    several = [run.values.mean(1) for run in runs if len(run.seeds) > 1 and not run.quick]
     if not several:
         return None
     found = [Spread(float(means.var(ddof=1)), len(means) - 1.0) for means in several]
@@ -95,9 +101,9 @@ def _seed_spreads(first: Runs, second: Runs, usual: Spread | None) -> list[Sprea
     """
     tuned = [run for run in (first, second) if not (run.fixed or run.quick)]
     if first.seeds == second.seeds and len(first.seeds) > 1:
-        own = [_mean_spread(first.correct.mean(1) - second.correct.mean(1))]
+        own = [_mean_spread(first.values.mean(1) - second.values.mean(1))]
     else:
-        own = [_mean_spread(run.correct.mean(1)) for run in (first, second) if len(run.seeds) > 1]
+        own = [_mean_spread(run.values.mean(1)) for run in (first, second) if len(run.seeds) > 1]
     if usual is None or not tuned:
         return own
     floor = sum(usual.variance / len(run.seeds) for run in tuned)
@@ -112,14 +118,15 @@ def _sum(spreads: Sequence[Spread]) -> Spread:
 
 
 def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Difference:
-    """Test whether two methods differ in accuracy, for new rows and new seeds alike.
+    """Test whether two methods differ in score, for new rows and new seeds alike.
 
     Rows and seeds are crossed random effects. The variance of the mean difference is taken as s2_rows / N + s2_seeds / S,
     where s2_rows is the variance over rows of the difference averaged over seeds and s2_seeds the variance over seeds of
     the difference averaged over rows; what is neither row nor seed is counted in both, which errs on the careful side.
     The degrees of freedom are Satterthwaite's. The p of this t test is raised to that of the exact sign-flip test over
     rows where that is larger, which matters where few rows differ. With one run each the sign-flip test alone is used:
-    it is then McNemar's exact test.
+    it is then McNemar's exact test. Where the rows' values are no whole numbers (measures other than a share of rows),
+    signs are flipped on a grid, and that p alone is never used.
 
     Settings:
         usual: seed spread for a method with one seed only, from `usual_seed_spread`; without it such a test speaks of
@@ -130,18 +137,19 @@ def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Differ
         Clark 1973, "The language-as-fixed-effect fallacy" (F1 and F2 together; here as one t); Satterthwaite 1946;
         McNemar 1947.
     """
-    if first.correct.shape[1] != second.correct.shape[1]:
+    if first.values.shape[1] != second.values.shape[1]:
         raise DataError(
-            f"{first.correct.shape[1]} test rows for one method and {second.correct.shape[1]} for the other",
+            f"{first.values.shape[1]} test rows for one method and {second.values.shape[1]} for the other",
             "the same test rows for both",
             "score both methods on the same rows",
         )
-    gaps = first.correct.mean(0) - second.correct.mean(0)
+    gaps = first.values.mean(0) - second.values.mean(0)
     mean, spreads = float(gaps.mean()), [_mean_spread(gaps), *_seed_spreads(first, second, usual)]
     total = _sum(spreads)
     error = total.variance**0.5
-    exact = sign_flip_p(gaps, scale=int(np.lcm(len(first.seeds), len(second.seeds))))
-    rows_only = len(spreads) == 1 and exact is not None and len(first.seeds) == len(second.seeds) == 1
+    whole = first.whole and second.whole
+    exact = sign_flip_p(gaps, scale=int(np.lcm(len(first.seeds), len(second.seeds)))) if whole else graded_flip_p(gaps)
+    rows_only = whole and len(spreads) == 1 and exact is not None and len(first.seeds) == len(second.seeds) == 1
     p = exact if rows_only and exact is not None else max(t_p(mean, error, total.df), exact or 0.0)
     return Difference(mean, error, total.df, p, first.same_answers(second))
 
@@ -177,6 +185,31 @@ def sign_flip_p(gaps: ArrayLike, scale: int = 1) -> float | None:
             chances = np.convolve(chances, _flipped(size, int(count)))
     distance = np.abs(np.arange(len(chances)) - len(chances) // 2)
     return float(min(1.0, chances[distance >= abs(int(sizes.sum()))].sum()))
+
+
+def graded_flip_p(gaps: ArrayLike) -> float | None:
+    """The sign-flip test of differences of any size, which are rounded to parts of their sum.
+
+    None where no few rows bear the difference: (sum of sizes)^2 / (sum of squares) is above `FEW`. What rounding may hide is
+    counted as equal to what was seen, so that p errs upwards.
+
+    Shape: gaps [N].
+    """
+    sizes = np.abs(np.asarray(gaps, dtype=np.float64))
+    total = float(sizes.sum())
+    if total == 0:
+        return 1.0
+    if total**2 / float((sizes**2).sum()) > FEW:
+        return None
+    steps = np.rint(sizes / total * GRID).astype(np.int64)
+    chances = np.ones(1)
+    for size, count in enumerate(np.bincount(steps)[1:], start=1):
+        if count:
+            chances = np.convolve(chances, _flipped(size, int(count)))
+    slack = 1 + 0.5 * float((steps > 0).sum()) ** 0.5
+    seen = abs(float(np.asarray(gaps, dtype=np.float64).sum())) / total * GRID - slack
+    distance = np.abs(np.arange(len(chances)) - len(chances) // 2)
+    return float(min(1.0, chances[distance >= seen].sum()))
 
 
 def _flipped(size: int, count: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pegbox
-from pegbox.artifact import NEEDED, Tuned, row_marks
+from pegbox.artifact import NEEDED, Tuned, seen_marks
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows, Sealed
 from pegbox.data.split import dev_split
 from pegbox.errors import SettingsError
 from pegbox.evaluate.record import Cell, Comparison, Cost
+from pegbox.metrics.measures import measure, overall
 from pegbox.prompt import Prompt, format
-from pegbox.recipe.methods import METHODS, method
+from pegbox.recipe.cells import read_cell, write_cell
+from pegbox.recipe.methods import METHODS, for_task, method
 from pegbox.recipe.openings import LABELS, REPORT, Openings
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, Outcome, run
 from pegbox.recipe.settings import identity, with_settings
+from pegbox.recipe.speed import extra_tokens, predict_speed
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import Predictor, PromptPredictor, Requesting
+from pegbox.task.task import Task
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Event, Trail
 
@@ -47,20 +51,22 @@ class Plan:
     Settings:
         methods: names in the registry, in the table's order.
         prompt: the written prompt that all of them start from.
-        task: labels, words and calibration, one for all.
+        task: what is asked of each row and how it is scored, one for all.
         budget: what each method may spend for each seed.
         seeds: how many seeds: each has its own dev split (where no dev rows are given), starts and batches.
         tuning_seeds: how many of these the methods that use up their budget get; None: all.
         settings: changes to methods' settings, by method and dotted name.
+        group: the column whose values part the test rows into slices.
     """
 
     methods: tuple[str, ...]
     prompt: Prompt
-    task: Classification
+    task: Task
     budget: Budget
     seeds: int = 1
     tuning_seeds: int | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) != len(self.methods):
@@ -70,7 +76,9 @@ class Plan:
         if self.seeds < 1 or (self.tuning_seeds is not None and self.tuning_seeds < 1):
             raise SettingsError(f"{self.seeds} seeds ({self.tuning_seeds} for tuning)", "at least 1", "say --seeds 3")
         for name in self.methods:
-            with_settings(method(name).make(), self.settings.get(name, {}))  # complains now, not after an hour
+            with_settings(
+                for_task(name, self.task.name).make(), self.settings.get(name, {})
+            )  # complains now, not after an hour
         if unknown := sorted(set(self.settings) - set(self.methods)):
             raise SettingsError(
                 f"settings for {unknown[0]!r}", f"one of the methods compared: {', '.join(self.methods)}", "add the method"
@@ -95,14 +103,14 @@ def compare(
 ) -> Comparison:
     """Runs every cell that is not done yet, and puts all of them together.
 
-    Raises: DataError where a test row has a label that the task does not know, before anything is run.
+    Raises: DataError where a test row has a right answer that the task does not know, before anything is run.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pegbox-") as scratch:
         place = folder or Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
         openings = Openings(place, test)
-        plan.task.gold(openings.open(LABELS))
+        plan.task.gold_texts(openings.open(LABELS))
         work = _Work(plan, backbone, train, test, dev, place, watch, openings)
         cells = [work.cell(name, seed) for name, seed in plan.cells()]
         rows = openings.open(REPORT)
@@ -115,14 +123,22 @@ def compare(
         "test_openings": opened,
     }
     return Comparison(
-        labels=plan.task.labels,
-        texts=tuple(" | ".join(row[name] for name in plan.prompt.field_names) for row in rows),
-        gold=plan.task.gold(rows),
+        texts=tuple(plan.task.inputs(plan.prompt, rows)),
         numbers=rows.numbers,
         cells=tuple(sorted(cells, key=lambda cell: (order[cell.method], cell.seed))),
         settings=settings,
         notes=tuple(notes),
+        groups=rows.groups or (),
+        **_answers(plan.task, rows),
     )
+
+
+def _answers(task: Task, rows: Rows) -> dict[str, Any]:
+    """The right answers, as a comparison of this task holds them."""
+    if isinstance(task, Classification):
+        return {"labels": task.labels, "gold": task.gold(rows)}
+    answers = tuple(task.gold_texts(rows))
+    return {"labels": (), "gold": np.zeros(0, np.int64), "answers": answers, "measures": tuple(task.measures)}
 
 
 @dataclass(frozen=True)
@@ -139,6 +155,8 @@ class _Work:
     openings: Openings
     scored: dict[str, tuple[NDArray[np.float32], int]] = field(default_factory=dict)
     """The test rows' label scores under a prompt that some cell has found, before calibration, and how many were cut."""
+    outputs: dict[str, Sequence[Any]] = field(default_factory=dict)
+    """The outputs for the test rows of a prompt and what was fitted beside it, of tasks other than classification."""
 
     def folder(self, name: str, seed: int) -> Path:
         return self.place / "cells" / f"{name}-{seed}-{self._digest(name, seed)[:10]}"
@@ -148,20 +166,20 @@ class _Work:
         own = self.folder(name, seed)
         if (own / "cell.json").exists():
             self.watch(name, seed, {"event": "read", "folder": str(own)})
-            return _read_cell(own)
+            return read_cell(own)
         train, dev = dev_split(self.train, seed) if self.dev is None else (self.train, self.dev)
         self.watch(name, seed, {"event": "begin", "train": len(train), "dev": len(dev)})
         job = Job(name, self.plan.prompt, self.plan.task, self.plan.budget, seed, self.plan.settings.get(name, {}))
         outcome = run(job, self.backbone, train, dev, Trail(own, lambda event: self.watch(name, seed, event)))
         self.watch(name, seed, {"event": "test", "rows": len(self.test), "dev_accuracy": outcome.dev_accuracy})
         rows = self.openings.open(f"final scores of {name}, seed {seed}", own.name)
-        probabilities, cut = self._scored(outcome.predictor, rows)
+        found, cut = self._found(outcome, rows)
         saved = self._save(job, outcome, (train, dev, rows), own / "prompt")
         cell = Cell(
+            **found,
             method=name,
             kind=METHODS[name].kind,
             seed=seed,
-            probabilities=probabilities,
             dev_accuracy=outcome.dev_accuracy,
             cost=self._cost(outcome, saved, rows),
             prompt="" if outcome.predictor.prompt is None else format(outcome.predictor.prompt),
@@ -171,10 +189,40 @@ class _Work:
             notes=(*outcome.notes, *_cuts(cut, len(rows))),
             spends=METHODS[name].spends,
         )
-        _write_cell(own, cell)
-        accuracy = float((probabilities.argmax(1) == self.plan.task.gold(rows)).mean())
-        self.watch(name, seed, {"event": "end", "accuracy": accuracy})
+        write_cell(own, cell)
+        self.watch(name, seed, {"event": "end", **self._said(cell, rows)})
         return cell
+
+    def _found(self, outcome: Outcome, rows: Rows) -> tuple[dict[str, Any], int]:
+        """What the test rows gave: probabilities, or sums for each measure; and how many texts were cut."""
+        task, predictor = self.plan.task, outcome.predictor
+        if isinstance(task, Classification):
+            probabilities, cut = self._scored(predictor, rows)
+            return {"probabilities": probabilities}, cut
+        outputs = self._answered(outcome, rows)
+        statistics = task.statistics(outputs, rows)
+        return {
+            "probabilities": np.zeros((len(rows), 0), np.float32),
+            "statistics": {name: np.asarray(statistics[name], np.float64) for name in task.measures},
+            "breakdown": task.breakdown(outputs, rows),
+            "outputs": tuple(task.show(output) for output in outputs),
+        }, len(predictor.cut_rows(rows)) if outcome.kept else 0
+
+    def _answered(self, outcome: Outcome, rows: Rows) -> Sequence[Any]:
+        """The outputs for the test rows; a prompt that several seeds ended with is asked once."""
+        if not outcome.kept:
+            return list(outcome.predictor.answers(rows))
+        known = json.dumps([outcome.predictor.prompt.digest(), outcome.predictor.state()])
+        if known not in self.outputs:
+            self.outputs[known] = list(outcome.predictor.answers(rows))
+        return self.outputs[known]
+
+    def _said(self, cell: Cell, rows: Rows) -> dict[str, Any]:
+        """The cell's score, for those who watch."""
+        if isinstance(self.plan.task, Classification):
+            return {"accuracy": float((cell.probabilities.argmax(1) == self.plan.task.gold(rows)).mean())}
+        main = measure(self.plan.task.measures[0])
+        return {"score": overall(cell.statistics[main.name], main), "measure": main.title}
 
     def _scored(self, predictor: Predictor, rows: Rows) -> tuple[NDArray[np.float32], int]:
         """The test rows' probabilities, and how many of their texts were cut.
@@ -202,8 +250,8 @@ class _Work:
         many = len([one for one in self.openings.all() if one["cell"] == place.parent.name])  # 2 after a kill amid the scores
         evaluations: list[Mapping[str, Any]] = [{**opening, "opening": count} for count in range(1, many + 1)]
         record = record_of(job, outcome, self.backbone, train, dev)
-        names = outcome.predictor.prompt.field_names
-        seen = frozenset((*row_marks(train, names), *row_marks(dev, names)))
+        prompt = outcome.predictor.prompt
+        seen = frozenset(mark for part in (train, dev) for mark in seen_marks(self.plan.task, prompt, part))
         return Tuned(outcome.predictor, record, outcome.trail, seen, evaluations).save(place)
 
     def _cost(self, outcome: Outcome, saved: Path | None, rows: Rows) -> Cost:
@@ -236,43 +284,22 @@ def _cuts(cut: int, rows: int) -> tuple[str, ...]:
     return (f"{cut} of {rows} test texts were cut to the model's context",) if cut else ()
 
 
-def predict_speed(predictor: Predictor, rows: Rows) -> tuple[float, float]:
-    """Milliseconds a row, in batches of 1 and of 32: medians of a few tries, each on other rows, after one not counted."""
-    speeds = []
-    for size, tries in ((1, 7), (32, 3)):
-        clocks = []
-        for number in range(tries + 1):
-            batch = rows.take([(number * size + at) % len(rows) for at in range(size)])
-            began = time.perf_counter()
-            predictor.predict_proba(batch)
-            clocks.append((time.perf_counter() - began) * 1000 / size)
-        speeds.append(float(np.median(clocks[1:])))
-    return speeds[0], speeds[1]
-
-
-def extra_tokens(predictor: Predictor, backbone: HuggingFaceBackbone, rows: Rows) -> float | None:
-    """Positions a request has beyond the user's own text, on average; None where no prompt is sent."""
-    if not isinstance(predictor, Requesting):
-        return None
-    some = rows.take(range(min(32, len(rows))))
-    prompt, sent = predictor.request(some)
-    whole = predictor.backbone.context_lengths(prompt, sent)
-    own = [sum(len(backbone.encode(" " + row[name])) for name in prompt.field_names if name in row) for row in some]
-    return float(np.mean(np.array(whole) - np.array(own)))
-
-
 def _settings(plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:
     from pegbox.recipe.record import versions
 
+    task = plan.task
+    if isinstance(task, Classification):
+        own: dict[str, Any] = {"words": {label: list(words) for label, words in task.words.items()}}
+        own |= {"calibration": task.calibration, "channel": task.channel}
+    else:
+        own = {"task": {"name": task.name, **task.to_json()}}
     return {
         "model": backbone.name,
         "model_digest": backbone.digest,
         "dtype": backbone.dtype,
         "device": backbone.device,
         "prompt": format(plan.prompt),
-        "words": {label: list(words) for label, words in plan.task.words.items()},
-        "calibration": plan.task.calibration,
-        "channel": plan.task.channel,
+        **own,
         "budget": str(plan.budget),
         "seeds": plan.seeds,
         "tuning_seeds": plan.tuning_seeds or plan.seeds,
@@ -282,25 +309,5 @@ def _settings(plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Seal
         "train_digest": train.digest(),
         "test_digest": test.digest(),
         "versions": versions(),
+        **({} if plan.group is None else {"group": plan.group}),
     }
-
-
-def _write_cell(folder: Path, cell: Cell) -> None:
-    content = asdict(replace(cell, probabilities=np.zeros((0, 0), np.float32), trail=()))
-    content.pop("probabilities")
-    np.save(folder / "probabilities.npy", cell.probabilities, allow_pickle=False)
-    (folder / "events.json").write_text(json.dumps(list(cell.trail)), encoding="utf-8")
-    made = folder / "cell.tmp"
-    made.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    made.replace(folder / "cell.json")  # last, and in one go: a cell with this file is whole
-
-
-def _read_cell(folder: Path) -> Cell:
-    content = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-    content["probabilities"] = np.load(folder / "probabilities.npy", allow_pickle=False)
-    content["trail"] = tuple(json.loads((folder / "events.json").read_text(encoding="utf-8")))
-    content["cost"] = Cost(**content["cost"])
-    content["nearest"] = {name: tuple(tuple(word) for word in words) for name, words in content["nearest"].items()}
-    content["notes"] = tuple(content["notes"])
-    content.setdefault("spends", METHODS[content["method"]].spends)  # cells of the first days lack it
-    return Cell(**content)

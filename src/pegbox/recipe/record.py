@@ -31,7 +31,7 @@ def record_of(job: Job, outcome: Outcome, backbone: HuggingFaceBackbone, train: 
             "train_digest": train.digest(),
             "dev_digest": dev.digest(),
         },
-        "scores": {"dev_accuracy": outcome.dev_accuracy},
+        "scores": {f"dev_{job.task.measures[0]}": outcome.dev_accuracy},
         "cost": {
             "tokens_forward": outcome.spending.forward,
             "tokens_backward": outcome.spending.backward,

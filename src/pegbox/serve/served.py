@@ -42,7 +42,7 @@ class Served:
 
     @property
     def channel(self) -> bool:
-        return self.tuned.predictor.task.channel
+        return self.tuned.classifier.task.channel
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -51,13 +51,13 @@ class Served:
 
     @cached_property
     def _counts(self) -> list[int]:
-        words = self.tuned.predictor.task.words_in(self.tuned.prompt)
+        words = self.tuned.classifier.task.words_in(self.tuned.prompt)
         return [len(words[label]) for label in self.labels]
 
     def probabilities(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         """The labels' probabilities, from one row's passages read to their ends. Shape: [C]."""
         scores = join_words(self.standing.read(passages), self._counts).log_softmax(-1)
-        return self.tuned.predictor.calibration.probabilities(scores.cpu().numpy())
+        return self.tuned.classifier.calibration.probabilities(scores.cpu().numpy())
 
     def by_itself(self, rows: Rows) -> NDArray[np.float32]:
         """The same without the running batch: for prompts that are scored in another way. Shape: [B, C]."""
@@ -73,8 +73,8 @@ class Served:
             "fields": list(self.fields),
             "labels": list(self.labels),
             "method": record.get("method"),
-            "vectors": self.tuned.predictor.parameters // self.tuned.backbone.width,
-            "calibration": self.tuned.predictor.calibration.method,
+            "vectors": self.tuned.classifier.parameters // self.tuned.backbone.width,
+            "calibration": self.tuned.classifier.calibration.method,
             "model": self.tuned.backbone.name,
         }
 
@@ -88,7 +88,7 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
         tuned = load(path, backbone)
     except RecursionError:
         raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
-    offsets = tuned.predictor.calibration.offsets
+    offsets = tuned.classifier.calibration.offsets
     if len(offsets) not in (0, len(tuned.labels)) or not all(map(math.isfinite, offsets)):
         raise ArtifactError(
             f"{path} has {len(offsets)} calibration offsets, or some that are no numbers",

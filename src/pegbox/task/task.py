@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
+from pegbox.errors import PromptError
 from pegbox.metrics.measures import measure, overall
-from pegbox.prompt import Prompt
+from pegbox.prompt import Prompt, format
 
 Statistics = Mapping[str, NDArray[np.float64]]
 """For each measure what every row contributes to its sums. Shape: [N, S]."""
@@ -88,9 +89,23 @@ class Task(Protocol):
     def gold_texts(self, rows: Rows) -> list[str]:
         """Each row's right answer as a person reads it. Raises DataError for a right answer that the task does not know."""
 
+    def reads(self, prompt: Prompt) -> tuple[str, ...]:
+        """The columns of rows that the prompt reads; not the fields that the task fills in itself."""
+        return prompt.field_names
+
+    def check(self, prompt: Prompt, *parts: Rows) -> None:
+        """Raises PromptError where the prompt reads no field, and DataError where a row lacks one that it reads."""
+        if not prompt.field_names:
+            raise PromptError(
+                f"a prompt that reads no text: {format(prompt)}", "at least one field", "say with {text} where it stands"
+            )
+        for rows in parts:
+            for name in self.reads(prompt):
+                rows.column(name)
+
     def inputs(self, prompt: Prompt, rows: Rows) -> list[str]:
-        """Each row's text as a person reads it."""
-        return [" | ".join(row[name] for name in prompt.field_names) for row in rows]
+        """Each row's text as a person reads it; rows that were seen in tuning are known by it again."""
+        return [" | ".join(row[name] for name in self.reads(prompt)) for row in rows]
 
     def tuned_as(self, train: Rows, dev: Rows) -> tuple[Any, Rows, Rows]:
         """The task and the rows that methods tune on: for tagging, the classification of words."""
