@@ -26,6 +26,7 @@ from pegbox.backbone.convert import quiet
 from pegbox.backbone.digest import folder_digest
 from pegbox.backbone.dtype import DTYPES, choose_device, choose_dtype
 from pegbox.backbone.loaded import Loaded
+from pegbox.backbone.quantized import differentiable, parted, reading, rounded_digest
 from pegbox.backbone.source import materialise, resolve
 from pegbox.backbone.tiny import tiny
 from pegbox.errors import BackboneError
@@ -38,7 +39,8 @@ def load(model: str, dtype: str = "auto", device: str = "auto") -> Loaded:
     """A frozen model, in evaluation mode, with its tokenizer and digest.
 
     Settings:
-        model: smollm2, tiny, a Transformers folder, a .gguf file, or a hub id.
+        model: smollm2, tiny, a Transformers folder, a .gguf file, or a hub id; with "+int8" or "+nf4" after it the frozen
+            weights are kept in 8 or 4 bits (`pegbox.backbone.quantized`).
         dtype: auto, float32, bfloat16 or float16; auto is bfloat16 where the device multiplies it directly, else
             float32, and always float32 for tiny.
         device: auto, cpu, cuda or cuda:1; auto is the first GPU where there is one.
@@ -48,19 +50,23 @@ def load(model: str, dtype: str = "auto", device: str = "auto") -> Loaded:
         DownloadError: a built-in model's package could not be fetched.
     """
     place = choose_device(device)
-    source = resolve(model)
+    plain, bits = parted(model)
+    source = resolve(plain)
+    if source.kind == "tiny" and bits is not None:
+        raise BackboneError(f"the model {model!r}", "a model worth keeping in fewer bits", "leave out what follows the +")
     if source.kind == "tiny":
         return tiny(dtype="float32" if dtype == "auto" else choose_dtype(dtype, place), device=place)
     number = choose_dtype(dtype, place)
-    return _load_folder(materialise(source), source.name, number, place)
+    return _load_folder(materialise(source), model, number, place, bits)
 
 
-def _load_folder(folder: Path, name: str, dtype: str, device: str) -> Loaded:
+def _load_folder(folder: Path, name: str, dtype: str, device: str, bits: str | None) -> Loaded:
     try:
         config = AutoConfig.from_pretrained(folder, **FIXED)
         _check_config(config, name)
         tokenizer = AutoTokenizer.from_pretrained(folder, **FIXED)
-        model, loading = _read_weights(folder, config, DTYPES[dtype])
+        rounding = {} if bits is None else reading(bits, name, DTYPES[dtype], device)
+        model, loading = _read_weights(folder, config, DTYPES[dtype], rounding)
     except BackboneError:
         raise
     except Exception as problem:  # Transformers, safetensors and tokenizers raise what comes, down to plain Exception
@@ -68,15 +74,21 @@ def _load_folder(folder: Path, name: str, dtype: str, device: str) -> Loaded:
     fast = _check_tokenizer(tokenizer, name)
     _check_whole(model, loading, name)
     placed: torch.nn.Module = model.eval().requires_grad_(False)
+    digest = folder_digest(folder, str(fast.chat_template))
+    if bits is not None:
+        differentiable(model)
+        return Loaded(model, fast, name, rounded_digest(digest, bits), dtype, device)  # it was put in its place at reading
     placed.to(torch.device(device))
-    return Loaded(model, fast, name, folder_digest(folder, str(fast.chat_template)), dtype, device)
+    return Loaded(model, fast, name, digest, dtype, device)
 
 
-def _read_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _read_weights(
+    folder: Path, config: PreTrainedConfig, dtype: torch.dtype, rounding: dict[str, Any]
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The model and what Transformers says of the loading. It picks the attention itself: sdpa where that is right."""
     with quiet():
         found: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **FIXED
+            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **rounding, **FIXED
         )
     model, loading = found
     return model, loading
