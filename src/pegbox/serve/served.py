@@ -20,6 +20,7 @@ from pegbox.errors import ArtifactError, PromptError
 from pegbox.prompt import format
 from pegbox.serve.names import Name
 from pegbox.task.classification import join_words
+from pegbox.task.generation import Generation
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,21 @@ class Served:
     @property
     def labels(self) -> tuple[str, ...]:
         return self.tuned.labels
+
+    @property
+    def writes(self) -> bool:
+        """Whether it answers with a text that the model writes, and not with a label."""
+        return isinstance(self.tuned.task, Generation)
+
+    @property
+    def room(self) -> int:
+        """Tokens that a text may have, where a client does not say."""
+        return int(self.tuned.predictor.max_tokens) if self.writes else 64
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Strings at which a text ends, where a client does not say."""
+        return self.tuned.task.stop if isinstance(self.tuned.task, Generation) else ()
 
     @property
     def channel(self) -> bool:
@@ -73,8 +89,9 @@ class Served:
             "fields": list(self.fields),
             "labels": list(self.labels),
             "method": record.get("method"),
-            "vectors": self.tuned.classifier.parameters // self.tuned.backbone.width,
-            "calibration": self.tuned.classifier.calibration.method,
+            "task": self.tuned.task.name,
+            "vectors": self.tuned.predictor.parameters // self.tuned.backbone.width,
+            "calibration": None if self.writes else self.tuned.classifier.calibration.method,
             "model": self.tuned.backbone.name,
         }
 
@@ -88,6 +105,8 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
         tuned = load(path, backbone)
     except RecursionError:
         raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
+    if isinstance(tuned.task, Generation):
+        return _writing(name, path, tuned, backbone)
     offsets = tuned.classifier.calibration.offsets
     if len(offsets) not in (0, len(tuned.labels)) or not all(map(math.isfinite, offsets)):
         raise ArtifactError(
@@ -100,3 +119,16 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
     if tuned.predictor.task.channel and tuned.prompt.is_chat:
         raise PromptError(f"{path} is a chat with channel scoring", "a plain prompt", "tune it without channel scoring")
     return Served(name, tuned, backbone.standing(tuned.prompt, () if tuned.predictor.task.channel else flat))
+
+
+def _writing(name: Name, path: Path, tuned: Tuned, backbone: HuggingFaceBackbone) -> Served:
+    """A prompt after which texts are written: greedily or by chance, as clients ask."""
+    task = tuned.task
+    assert isinstance(task, Generation)
+    if task.regex is not None or task.json_schema is not None:
+        raise PromptError(
+            f"{path} keeps to a regular expression or a JSON schema, which the server does not do",
+            "a prompt whose texts are free",
+            "use it with `pegbox predict`",
+        )
+    return Served(name, tuned, backbone.standing(tuned.prompt))

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from pegbox.data.dialogues import FIELD, read, read_rows
 from pegbox.data.references import apart
 from pegbox.data.rows import Rows
+from pegbox.data.samples import sample
+from pegbox.data.table import SAMPLE
 from pegbox.errors import PromptError
 from pegbox.prompt import TURNS, Answer, Field, Prompt, Segment, Text, Turn, format
 from pegbox.prompt.turns import as_read
@@ -40,7 +42,8 @@ def make(train: Rows, asked: Asked) -> tuple[Chat, Prompt]:
     Raises: PromptError for a prompt in which the row's turns do not stand.
     """
     only_labels(asked, "chat")
-    prompt = asked.prompt or _default_prompt(train)
+    known = sample(train.source.removeprefix(SAMPLE)) if train.source.startswith(SAMPLE) else None
+    prompt = asked.prompt or _default_prompt(train, INSTRUCTION if known is None else known.instruction)
     if not prompt.is_conversation:
         raise PromptError(
             f"a prompt without the row's turns: {format(prompt)}",
@@ -50,10 +53,10 @@ def make(train: Rows, asked: Asked) -> tuple[Chat, Prompt]:
     return Chat(), prompt
 
 
-def _default_prompt(train: Rows) -> Prompt:
+def _default_prompt(train: Rows, instruction: str) -> Prompt:
     systems = {row.get("system", "") for row in train}
     one = next(iter(systems))
-    own: Segment = Text(one or INSTRUCTION) if len(systems) == 1 else Field("system")
+    own: Segment = Text(one or instruction) if len(systems) == 1 else Field("system")
     return Prompt((Turn("system", (own,)), Turn(TURNS, (Field(FIELD),)), Turn("assistant", (Answer(),))))
 
 
