@@ -95,6 +95,11 @@ class Generation(Task):
         spent = [(getattr(text, "loss", 0.0), getattr(text, "tokens", 0)) for text in outputs]
         return {**found, "perplexity": np.array(spent, dtype=np.float64)}
 
+    def said(self, rows: Rows) -> tuple[str, ...]:
+        """The signatures of BLEU and chrF."""
+        found = metrics.signatures(references(rows))
+        return (f"BLEU is {found['bleu']}; chrF is {found['chrf']}",)
+
     def show(self, output: Any) -> str:
         return str(output)
 
