@@ -84,7 +84,7 @@ def test_soft_slots_windows_and_beams_in_other_families(family: str) -> None:
     prompt = parse("Say [soft s 3] this, at some length: {text}\nNow:[answer]").fill(s=vectors)
     (text,) = backbone.generate(prompt, ROWS.take([1]), max_tokens=5)
     said: list[int] = []
-    embeds = backbone.embed([*b"Say "])
+    embeds = backbone.embed([*b"Say"])  # the space before vectors has no word to belong to
     after = backbone.embed([*b" this, at some length: two and three\nNow:"])
     start = backbone.loaded.tokenizer("", add_special_tokens=True)["input_ids"]
     whole = torch.cat([*([backbone.embed(start)] if start else []), embeds, torch.tensor(vectors), after])

@@ -14,6 +14,9 @@ import torch
 from pegbox.backbone.decoding import Decoding
 from pegbox.errors import SettingsError
 
+_COMPACT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""JSON as most models write it; white space without end would use up the tokens."""
+
 
 class Guide(Protocol):
     """What may be written on from where a text stands."""
@@ -79,7 +82,7 @@ def guide(decoding: Decoding, tokenizer: Any, vocabulary: int, ends: Iterable[in
         grammar = (
             LLMatcher.grammar_from_regex(decoding.regex)
             if decoding.regex is not None
-            else LLMatcher.grammar_from_json_schema(decoding.json_schema)
+            else LLMatcher.grammar_from_json_schema(decoding.json_schema, overrides=_COMPACT)
         )
         matcher = LLMatcher(from_tokenizer(tokenizer, vocabulary, eos_token=sorted(ends)), grammar)
         wrong = str(matcher.get_error())[:300] if matcher.is_error() else ""

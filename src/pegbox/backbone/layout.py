@@ -229,6 +229,8 @@ class Conversation(tuple[int, ...]):
 
         Raises: PromptError where the template alone takes more.
         """
+        if len(self) <= limit:
+            return self
         starts = [at for at, (role, _) in enumerate(self.turns) if role == "user" and at]
         for at in starts:
             shorter = conversation(self.turns[at:], self.after, self.speller)
@@ -240,8 +242,9 @@ class Conversation(tuple[int, ...]):
             raise PromptError(
                 f"{limit} positions are left for a turn of {source}", f"more than {fixed}", "shorten the prompt or its examples"
             )
+        before, after, *_ = self.speller.between([*self.after, role, "assistant"])[len(self.after) :]
         kept = self.speller.plain([content])[0][fixed - limit :]
-        return conversation(((role, self.speller.words(kept).lstrip("\ufffd")),), self.after, self.speller)
+        return _made((*self.speller.structure(before), *kept, *self.speller.structure(after)), ((role, content),), self)
 
 
 def conversation(turns: Sequence[Said], after: Sequence[str], speller: Speller) -> Conversation:
@@ -255,6 +258,12 @@ def conversation(turns: Sequence[Said], after: Sequence[str], speller: Speller) 
     ids = [token for text, own in zip(texts, contents, strict=False) for token in (*speller.structure(text), *own)]
     made = Conversation((*ids, *speller.structure(texts[len(turns)])))
     made.turns, made.after, made.speller = tuple(turns), tuple(after), speller
+    return made
+
+
+def _made(ids: Ids, turns: tuple[Said, ...], like: Conversation) -> Conversation:
+    made = Conversation(ids)
+    made.turns, made.after, made.speller = turns, like.after, like.speller
     return made
 
 

@@ -77,7 +77,8 @@ def _groups(passages: Sequence[Passage], decoding: Decoding) -> Iterator[list[in
             yield group
             group = []
         group.append(at)
-    yield group
+    if group:
+        yield group
 
 
 def _length(passage: Passage) -> int:

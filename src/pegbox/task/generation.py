@@ -22,6 +22,8 @@ from pegbox.task.task import Statistics, Task
 RANKED = ("chrf", "bleu", "rouge_l", "exact_match", "token_f1")
 """What texts may be ranked by."""
 SHOWN = ("perplexity", "length_ratio", "repetition")
+DEV_ROWS = 100
+"""Dev rows that are written for at the end of tuning."""
 _ROOM = 1.25  # times the longest reference
 _MORE = 8  # tokens
 
@@ -73,6 +75,8 @@ class Generation(Task):
     def __post_init__(self) -> None:
         if self.main not in RANKED:
             raise SettingsError(f"main={self.main!r}", f"one of {', '.join(RANKED)}", "choose one of them")
+        # a command line gives a new line as two characters
+        object.__setattr__(self, "stop", tuple(mark.replace("\\n", "\n") for mark in self.stop))
         self.decoding(1)  # complains now
 
     @property
@@ -87,7 +91,7 @@ class Generation(Task):
             room: the most tokens, where the task does not say.
         """
         settings = {name: value for name, value in asdict(self).items() if name not in ("main", "max_tokens")}
-        return Decoding(max_tokens=self.max_tokens or room, **settings)
+        return Decoding(max_tokens=room if self.max_tokens is None else self.max_tokens, **settings)
 
     def statistics(self, outputs: Sequence[Any], rows: Rows) -> Statistics:
         """See `pegbox.metrics.generation`; perplexity is that of the references under the prompt."""
@@ -116,12 +120,17 @@ class Generation(Task):
     def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> TextPredictor:
         longest = max(len(backbone.encode(text)) for texts in references(train) for text in texts)
         room = min(int(_ROOM * longest) + _MORE, max(1, backbone.context // 4))
-        return TextPredictor(prompt, self, backbone, self.max_tokens or room)
+        return TextPredictor(prompt, self, backbone, room if self.max_tokens is None else self.max_tokens)
 
     def around(self, fitted: Any, backbone: Backbone, train: Rows) -> Adapted:  # noqa: ARG002  # it has its own
         """A reference with weights of its own, writing after the prompt that it was trained with."""
         made = self.predictor(fitted.template, fitted.backbone, train)
         return Adapted(made.prompt, self, made.backbone, made.max_tokens, fitted)
+
+    def dev_score(self, predictor: Any, dev: Rows) -> float:
+        """The main measure on some of the rows that were chosen on: writing takes long."""
+        some = sorted(np.random.default_rng(0).permutation(len(dev))[:DEV_ROWS])
+        return super().dev_score(predictor, dev.take(some))
 
     def to_json(self) -> Mapping[str, Any]:
         return asdict(self)

@@ -61,6 +61,8 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     fields = [segment.name for segment in behind if isinstance(segment, Field)]
     fixed = sum(_length(segment, backbone) for segment in behind[len(common) :])
     own = [fixed + sum(len(backbone.encode(row[name])) for name in fields) for row in rows.fields]
+    if len(task.labels) == 1:  # the answers are the rows' own texts
+        own = [length + len(backbone.encode(text)) for length, text in zip(own, rows.answers(), strict=True)]
     return Lengths(own, sum(_length(segment, backbone) for segment in common))
 
 
