@@ -30,6 +30,7 @@ from pegbox.recipe.settings import identity, with_settings
 from pegbox.task.calibration import Method as CalibrationMethod
 from pegbox.task.classification import Classification
 from pegbox.task.entry import Asked
+from pegbox.task.groups import in_groups
 from pegbox.task.registry import entry
 from pegbox.task.task import Task
 from pegbox.tune.budget import Budget
@@ -163,15 +164,17 @@ def compare(
         budget: what each method may spend for each seed.
         seeds: how many seeds; `tuning_seeds` may give the methods that use up their budget fewer.
         settings: methods' settings, by method and dotted name.
-        group: a column by whose values (a language, a source) every score is told as well; methods do not see it.
+        group: a column by whose values (a language, a source) every score is told as well; methods do not see it. Of a `Data`
+            it is a field that was asked for when it was read.
         folder: where finished cells are kept, so that the same call goes on after an interruption.
         watch: told of each event of each cell.
         The rest is as in `tune`.
 
     Raises: DataError, SettingsError, BackboneError.
     """
-    more = dict.fromkeys((*_fields_of(prompt), *([] if group is None else [group])))
-    known = data if isinstance(data, Data) else entry(task).read(data, text, label, fields=tuple(more))
+    known = data if isinstance(data, Data) else entry(task).read(data, text, label, fields=_fields_of(prompt))
+    if group is not None and not isinstance(data, Data):
+        known = in_groups(known, group, task, data, text=text, label=label, fields=_fields_of(prompt))
     if known.test is None:
         raise DataError(
             "data without test rows",
@@ -180,7 +183,7 @@ def compare(
         )
     train = known.train if shots is None else few_shot(known.train, shots, 0)
     asked, start = task_and_prompt(train, prompt, words, calibration, channel, task, task_settings)
-    if group is not None:
+    if group is not None and not known.test.in_groups:
         known, train = known.grouped(group, asked.reads(start)), train.grouped(group, asked.reads(start))
     asked.check(start, train, *(() if known.dev is None else (known.dev,)))
     chosen = tuple(methods or defaults(task))

@@ -91,12 +91,10 @@ def label_words(items: Sequence[str] | None) -> dict[str, tuple[str, ...]] | Non
     return found or None
 
 
-def further_fields(fields: str | None, prompt: str | None, group: str | None = None) -> tuple[str, ...]:
-    """The columns besides the text: those that are named, or those that the written prompt reads; and the one to group by."""
+def further_fields(fields: str | None, prompt: str | None) -> tuple[str, ...]:
+    """The columns besides the text: those that are named, or those that the written prompt reads."""
     from pegbox.prompt import parse
 
     if fields is not None or prompt is None:
-        named = listed(fields)
-    else:
-        named = tuple(name for name in parse(prompt).field_names if name != "text")
-    return named if group is None or group in (*named, "text") else (*named, group)
+        return listed(fields)
+    return tuple(name for name in parse(prompt).field_names if name != "text")

@@ -94,6 +94,8 @@ def compare(
     Interrupted, the same command goes on where it was.
     """
     from pegbox.data.limit import limited
+    from pegbox.data.stream import Reading
+    from pegbox.task.groups import in_groups
     from pegbox.task.registry import entry
 
     source = data or data_option
@@ -101,11 +103,15 @@ def compare(
         raise SettingsError(
             "two sources of data" if source else "no data", "one file or sample:NAME", "say `pegbox compare FILE`"
         )
+    more = further_fields(fields, prompt)
     found = entry(task).read(
-        source, text, label, fields=further_fields(fields, prompt, group), test=test, dev=dev,
+        source, text, label, fields=more, test=test, dev=dev,
         test_size=int(test_size) if test_size >= 1 and test_size.is_integer() else test_size, encoding=encoding,
         on_problem=on_problem, field_limit=field_limit, quotes=not no_quotes,
     )  # fmt: skip
+    if group is not None:
+        reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+        found = in_groups(found, group, task, source, test, text, label, fields=more, reading=reading)
     found = limited(found, train_rows, test_rows)
     aloud(found.notes)
     folder = out or Path("pegbox-runs") / Path(source.replace(":", "-")).stem

@@ -10,6 +10,9 @@ from typing import Any
 
 from pegbox.errors import DataError, SealedError
 
+BLANK = "(blank)"
+"""The group of rows that name none."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -78,14 +81,14 @@ class Rows:
         return [row[name] for row in self.fields]
 
     def grouped(self, name: str, kept: Collection[str] = ()) -> Rows:
-        """The rows with one field as their groups, and no longer as a field; blank ones are the group "(blank)".
+        """The rows with one field as their groups, and no longer as a field; blank ones are the group `BLANK`.
 
         Settings:
             kept: fields that stay fields, as those that a prompt reads.
 
         Raises: DataError where a row lacks the field.
         """
-        groups = tuple(value.strip() or "(blank)" for value in self.column(name))
+        groups = tuple(value.strip() or BLANK for value in self.column(name))
         if name in kept:
             return replace(self, groups=groups)
         fields = tuple({key: value for key, value in row.items() if key != name} for row in self.fields)
@@ -148,6 +151,16 @@ class Sealed:
     def grouped(self, name: str, kept: Collection[str] = ()) -> Sealed:
         """The same rows under the same seal, in groups; see `Rows.grouped`. Nobody sees them, so this is no opening."""
         return Sealed(self._rows.grouped(name, kept), self.openings, self.told)
+
+    @property
+    def in_groups(self) -> bool:
+        """Whether scores can be told by group."""
+        return self._rows.groups is not None
+
+    def grouped_by(self, groups: Mapping[int, str]) -> Sealed:
+        """The same rows under the same seal, in groups given by the rows' numbers. No opening, likewise."""
+        names = tuple(groups.get(number, "").strip() or BLANK for number in self._rows.numbers)
+        return Sealed(replace(self._rows, groups=names), self.openings, self.told)
 
     def __repr__(self) -> str:
         return f"Sealed({len(self._rows)} rows, opened {len(self.openings)} times)"

@@ -14,7 +14,7 @@ from pegbox.evaluate.record import Cell, Comparison
 from pegbox.evaluate.slices import classified_slices
 from pegbox.evaluate.standing import ZERO_SHOT, Standing, alone, by_method, check_rows, mean_cost
 from pegbox.metrics.classification import Scores, score
-from pegbox.metrics.intervals import Samples, Scored, centred_interval, interval, resampled_accuracy, resampled_scores
+from pegbox.metrics.intervals import Estimate, Samples, Scored, centred_interval, interval, resampled_accuracy, resampled_scores
 from pegbox.metrics.measures import measure
 
 __all__ = [
@@ -113,7 +113,7 @@ def _line(
 
 
 def _class_line(label: str, c: int, points: list[Scores], others: dict[str, Samples]) -> ClassLine:
-    def estimate(name: str) -> Any:
+    def estimate(name: str) -> Estimate:
         return interval(float(np.mean([getattr(point.classes[c], name) for point in points])), others[name][:, c])
 
     return ClassLine(label, points[0].classes[c].support, estimate("precision"), estimate("recall"), estimate("f1"))

@@ -22,8 +22,9 @@ class Runs:
         values: for accuracy True where the answer was right; for other measures `pegbox.metrics.measures.influence`.
         seeds: the seed of each run; ``(FIXED,)`` for a method without randomness.
         quick: it does not tune: its spread over seeds says nothing of methods that do.
+        sums: what the values were worked out from, where a row's value also depends on the other rows.
     Shape:
-        values: [S, N], S seeds and N test rows.
+        values: [S, N], S seeds and N test rows; sums: [S, N, K].
     Raises:
         DataError: no rows, no seeds, a seed named twice, or counts that do not agree.
     """
@@ -31,6 +32,7 @@ class Runs:
     values: NDArray[Any]
     seeds: tuple[int, ...]
     quick: bool = False
+    sums: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -77,4 +79,13 @@ class Runs:
         """Whether both did equally well on every row under every seed: were right on exactly the same rows."""
         if not (self.fixed or other.fixed or self.seeds == other.seeds):
             return False
-        return bool((self.values == other.values).all())
+        return bool(self.same_rows(other).all())
+
+    def same_rows(self, other: Runs) -> NDArray[np.bool_]:
+        """The rows on which both did the very same: under each seed, or on average where they have other seeds. Shape: [N]."""
+        pairs = [(self.values[..., None], other.values[..., None])]
+        pairs += [(self.sums, other.sums)] if self.sums is not None and other.sums is not None else []
+        mine, theirs = pairs[-1]
+        if self.fixed or other.fixed or self.seeds == other.seeds:
+            return np.asarray((mine == theirs).all((0, 2)))
+        return np.asarray((mine.mean(0) == theirs.mean(0)).all(1))

@@ -126,7 +126,7 @@ def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Differ
     The degrees of freedom are Satterthwaite's. The p of this t test is raised to that of the exact sign-flip test over
     rows where that is larger, which matters where few rows differ. With one run each the sign-flip test alone is used:
     it is then McNemar's exact test. Where the rows' values are no whole numbers (measures other than a share of rows),
-    signs are flipped on a grid, and that p alone is never used.
+    signs are flipped on a grid, for the rows on which the two did not do the same, and that p alone is never used.
 
     Settings:
         usual: seed spread for a method with one seed only, from `usual_seed_spread`; without it such a test speaks of
@@ -148,7 +148,8 @@ def difference(first: Runs, second: Runs, usual: Spread | None = None) -> Differ
     total = _sum(spreads)
     error = total.variance**0.5
     whole = first.whole and second.whole
-    exact = sign_flip_p(gaps, scale=int(np.lcm(len(first.seeds), len(second.seeds)))) if whole else graded_flip_p(gaps)
+    scale = int(np.lcm(len(first.seeds), len(second.seeds)))
+    exact = sign_flip_p(gaps, scale) if whole else graded_flip_p(gaps[~first.same_rows(second)])
     rows_only = whole and len(spreads) == 1 and exact is not None and len(first.seeds) == len(second.seeds) == 1
     p = exact if rows_only and exact is not None else max(t_p(mean, error, total.df), exact or 0.0)
     return Difference(mean, error, total.df, p, first.same_answers(second))

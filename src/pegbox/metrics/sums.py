@@ -26,7 +26,8 @@ class Summed:
 
     def runs(self, found: Measure, quick: bool = False) -> Runs:
         """What each row adds to the score of each run, for tests."""
-        return Runs(np.stack([influence(run, found) for run in self.statistics]), self.seeds, quick)
+        values = np.stack([influence(run, found) for run in self.statistics])
+        return Runs(values, self.seeds, quick, self.statistics)
 
     def take(self, index: NDArray[np.int64]) -> Summed:
         """The same of some rows."""
