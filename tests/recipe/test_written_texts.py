@@ -13,8 +13,9 @@ import pegbox
 from pegbox import api
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.cli import main
+from pegbox.cli.options import method_names, unable
 from pegbox.data import dialogues, references
-from pegbox.errors import SettingsError
+from pegbox.errors import DataError, SettingsError
 from pegbox.evaluate.scores import MeasuredEvaluation
 from pegbox.prompt import Text, format
 from pegbox.recipe.methods import METHODS
@@ -176,3 +177,14 @@ def test_readers_are_there_for_the_tasks() -> None:
     assert len(references.read(ROWS).train) + len(references.read(ROWS).test or ()) == 30
     talks: Any = dialogues.read(TALKS)
     assert len(talks.train) + len(talks.test) == 36
+
+
+def test_all_methods_are_those_that_can() -> None:
+    names = method_names("all", "generate")
+    assert names is not None
+    assert {"zero-shot", "soft", "lora"} <= set(names)
+    assert "tfidf" not in names
+    assert "tfidf" in unable("all", "generate")[0]
+    assert unable("soft", "generate") == ()
+    with pytest.raises(DataError, match="8 shots"):
+        api.tune(ROWS, task="generate", method="soft", model="tiny", shots=8)

@@ -51,9 +51,18 @@ def listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def method_names(text: str | None) -> tuple[str, ...] | None:
-    """Methods by their names, or all of them; None where none are given."""
-    return tuple(METHODS) if text is not None and text.strip() == "all" else listed(text) or None
+def method_names(text: str | None, task: str = "classify") -> tuple[str, ...] | None:
+    """Methods by their names, or all of them that can do the task; None where none are given."""
+    if text is None or text.strip() != "all":
+        return listed(text) or None
+    return tuple(name for name, known in METHODS.items() if task in known.tasks)
+
+
+def unable(text: str | None, task: str) -> tuple[str, ...]:
+    """A note on the methods that "all" leaves out, as they cannot do the task."""
+    names = [name for name, known in METHODS.items() if task not in known.tasks]
+    told = f"left out, as they cannot do --task {task}: {', '.join(names)}"
+    return (told,) if names and text is not None and text.strip() == "all" else ()
 
 
 def pairs(items: Sequence[str] | None) -> dict[str, str]:

@@ -40,6 +40,7 @@ from pegbox.cli.options import (
     method_names,
     pairs,
     pairs_by_method,
+    unable,
 )
 from pegbox.cli.printing import aloud, dev_said, print_json
 from pegbox.cli.recipe import Recipe, write_recipe
@@ -113,10 +114,10 @@ def compare(
         reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
         found = in_groups(found, group, task, source, test, text, label, fields=more, reading=reading)
     found = limited(found, train_rows, test_rows)
-    aloud(found.notes)
+    aloud((*found.notes, *unable(methods, task)))
     folder = out or Path("pegbox-runs") / Path(source.replace(":", "-")).stem
     report = _compared(
-        found, folder, as_json, methods=method_names(methods), model=model, prompt=prompt, words=label_words(words),
+        found, folder, as_json, methods=method_names(methods, task), model=model, prompt=prompt, words=label_words(words),
         budget=budget, seeds=seeds, tuning_seeds=tuning_seeds, shots=shots, calibration=calibration, channel=channel,
         settings=pairs_by_method(settings), dtype=dtype, device=device, task=task, task_settings=pairs(task_settings),
         group=group,

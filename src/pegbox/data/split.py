@@ -56,6 +56,12 @@ def few_shot(rows: Rows, shots: int, seed: int = 0) -> Rows:
     """
     if shots < 1:
         raise SettingsError(f"{shots} shots", "at least 1 row of each label", "say for example shots=16 (--shots 16)")
+    if rows.labels is None:
+        raise DataError(
+            f"{shots} shots of {rows.source}, whose right answers are no labels",
+            "labels, of each of which so many rows are taken",
+            "say --train-rows for fewer rows in all",
+        )
     groups: dict[str, dict[Key, int]] = {label: {} for label in rows.label_set()}
     for row_key, positions in same_texts(rows).items():
         for at in positions:
