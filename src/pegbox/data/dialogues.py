@@ -183,7 +183,7 @@ def _conversation(record: Record, column: str, reply: str | None, labelled: bool
 
 
 def _listed(record: Record, column: str, reply: str | None) -> list[Any]:
-    value = record.values.get(column)
+    value: Any = record.values.get(column)
     if isinstance(value, str):  # what was said, and what was replied
         answer = [] if reply is None else [{"role": "assistant", "content": record.values.get(reply)}]
         return [{"role": "user", "content": value}, *answer]

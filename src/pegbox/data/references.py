@@ -213,7 +213,7 @@ def _references(record: Record, column: str, limit: int) -> tuple[list[str], lis
     def problem(kind: str, detail: str) -> tuple[list[str], list[Problem]]:
         return [], [Problem(kind, record.number, record.line, f"column {column!r} {detail}")]
 
-    value = record.values.get(column)
+    value: Any = record.values.get(column)
     listed = (
         list(value) if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1 else [value]
     )  # arrays from Parquet
