@@ -91,39 +91,3 @@ def guide(decoding: Decoding, tokenizer: Any, vocabulary: int, ends: Iterable[in
     if wrong:
         raise SettingsError(f"the {what} {given!r}: {wrong}", f"a {what} that llguidance can follow", "correct it")
     return Guided(matcher)
-
-
-def guide(decoding: Decoding, tokenizer: Any, vocabulary: int, ends: Iterable[int]) -> Guide:
-    """The guide at the beginning of a text.
-
-    Settings:
-        tokenizer: Transformers' fast one.
-        vocabulary: how many logits there are.
-        ends: the tokens that end a text.
-
-    Raises: SettingsError for an expression or a schema that cannot be used, and without the package llguidance.
-    """
-    if decoding.regex is None and decoding.json_schema is None:
-        return Free()
-    try:
-        from llguidance import LLMatcher
-        from llguidance.hf import from_tokenizer
-    except ImportError as error:
-        raise SettingsError(
-            "constrained writing without the package llguidance", "llguidance", "pip install 'pegbox[constrain]'"
-        ) from error
-    try:
-        grammar = (
-            LLMatcher.grammar_from_regex(decoding.regex)
-            if decoding.regex is not None
-            else LLMatcher.grammar_from_json_schema(decoding.json_schema, overrides=_COMPACT)
-        )
-        matcher = LLMatcher(from_tokenizer(tokenizer, vocabulary, eos_token=sorted(ends)), grammar)
-        wrong = str(matcher.get_error())[:300] if matcher.is_error() else ""
-    except ValueError as error:
-        wrong = str(error)[:300]
-    if wrong:
-        what = "regular expression" if decoding.regex is not None else "JSON schema"
-        given = decoding.regex if decoding.regex is not None else decoding.json_schema
-        raise SettingsError(f"the {what} {given!r}: {wrong}", f"a {what} that llguidance can follow", "correct it")
-    return Guided(matcher)
