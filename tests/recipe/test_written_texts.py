@@ -17,6 +17,8 @@ from pegbox.cli.options import method_names, unable
 from pegbox.data import dialogues, references
 from pegbox.errors import DataError, SettingsError
 from pegbox.evaluate.scores import MeasuredEvaluation
+from pegbox.export.peft import to_peft
+from pegbox.export.text import to_text
 from pegbox.prompt import Text, format
 from pegbox.recipe.methods import METHODS
 from pegbox.task.generation import Generation
@@ -188,3 +190,17 @@ def test_all_methods_are_those_that_can() -> None:
     assert unable("soft", "generate") == ()
     with pytest.raises(DataError, match="8 shots"):
         api.tune(ROWS, task="generate", method="soft", model="tiny", shots=8)
+
+
+def test_prompts_that_write_leave_for_peft_and_plain_text(tiny_backbone: HuggingFaceBackbone, tmp_path: Path) -> None:
+    tuned = api.tune(
+        ROWS, task="generate", method="soft", model=tiny_backbone, prompt="[soft s 2]{text}: [answer]", budget="3ktokens"
+    )
+    tuned.save(tmp_path / "kept")
+    to_peft(tuned, tmp_path / "peft")
+    assert (
+        "Offsets to add to the labels' log-probabilities, which PEFT does not do: none."
+        in (tmp_path / "peft" / "README.md").read_text()
+    )
+    assert to_text(tmp_path / "kept").text == "{text}:"
+    assert to_text(tmp_path / "kept").words == {}

@@ -28,7 +28,7 @@ def to_text(artifact: str | Path) -> Plain:
     """The words of an artifact's prompt. Braces in its own words stay as they are."""
     prompt = read_prompt(Path(artifact).expanduser())
     _, content = read_folder(Path(artifact).expanduser())
-    own = dict(prompt.answer.words) or {label: tuple(words) for label, words in content["words"].items()}
+    own = dict(prompt.answer.words) or {label: tuple(words) for label, words in content.get("words", {}).items()}
     dropped = sum(slot.length for slot in prompt.slots.values() if isinstance(slot, SoftSlot))
     return Plain(_text(prompt), own, dropped)
 
