@@ -197,7 +197,7 @@ def test_prompts_that_write_leave_for_peft_and_plain_text(tiny_backbone: Hugging
         ROWS, task="generate", method="soft", model=tiny_backbone, prompt="[soft s 2]{text}: [answer]", budget="3ktokens"
     )
     tuned.save(tmp_path / "kept")
-    to_peft(tuned, tmp_path / "peft")
+    to_peft(tmp_path / "kept", tmp_path / "peft")
     assert (
         "Offsets to add to the labels' log-probabilities, which PEFT does not do: none."
         in (tmp_path / "peft" / "README.md").read_text()
