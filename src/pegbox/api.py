@@ -11,7 +11,8 @@ from typing import Any
 
 import pegbox
 from pegbox.artifact import Tuned, load, opened, seen_marks, seen_rows
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
+from pegbox.backbone.seam import Backbone
 from pegbox.data.check import which
 from pegbox.data.review import review
 from pegbox.data.rows import Data, Rows, Sealed
@@ -41,7 +42,7 @@ __all__ = ["Report", "Tuned", "compare", "evaluate", "load", "tune"]
 Words = Mapping[Any, str | Sequence[str]]
 
 
-def open_backbone(model: str | HuggingFaceBackbone, dtype: str = "auto", device: str = "auto") -> HuggingFaceBackbone:
+def open_backbone(model: str | LoadedBackbone, dtype: str = "auto", device: str = "auto") -> LoadedBackbone:
     """The frozen model behind the seam.
 
     Settings:
@@ -52,13 +53,14 @@ def open_backbone(model: str | HuggingFaceBackbone, dtype: str = "auto", device:
     Keys and values of texts are kept in memory and in files as the environment says (PEGBOX_CACHE_BYTES,
     PEGBOX_CACHE_DISK_BYTES, PEGBOX_CACHE_STORAGE); `tiny` keeps no files, as reading them takes longer than computing.
     """
-    if isinstance(model, HuggingFaceBackbone):
+    if not isinstance(model, str):
         return model
+    from pegbox.backbone.opening import backbone_of
     from pegbox.backbone.storage import default_storage
     from pegbox.backbone.weights import load as load_weights
 
     on_disk = 0 if model == "tiny" else None
-    return HuggingFaceBackbone(load_weights(model, dtype, device), None, default_storage(), on_disk)
+    return backbone_of(load_weights(model, dtype, device), None, default_storage(), on_disk)
 
 
 def tune(
@@ -66,7 +68,7 @@ def tune(
     *,
     task: str = "classify",
     method: str = "hybrid",
-    model: str | HuggingFaceBackbone = "smollm2",
+    model: str | LoadedBackbone = "smollm2",
     text: str | None = None,
     label: str | None = None,
     dev: Any = None,
@@ -137,7 +139,7 @@ def compare(
     *,
     task: str = "classify",
     methods: Sequence[str] | None = None,
-    model: str | HuggingFaceBackbone = "smollm2",
+    model: str | LoadedBackbone = "smollm2",
     text: str | None = None,
     label: str | None = None,
     prompt: str | Prompt | None = None,
@@ -276,7 +278,7 @@ def _budget(budget: str | Budget) -> Budget:
     return Budget.parse(budget) if isinstance(budget, str) else budget
 
 
-def _claim(folder: Path, job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows) -> None:
+def _claim(folder: Path, job: Job, backbone: Backbone, train: Rows, dev: Rows) -> None:
     """Takes a folder for this run, or finds that it is this run's already. Raises RunError if it is another's."""
     model = [backbone.digest, backbone.dtype, backbone.device, pegbox.__version__]
     made = [job.method, identity(job.made()), job.seed, str(job.budget), job.prompt.digest(), repr(job.task)]

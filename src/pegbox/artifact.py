@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
@@ -271,7 +271,7 @@ def _damaged(path: Path, why: str) -> ArtifactError:
     return ArtifactError(f"{path} is damaged: {why}", "a folder as `pegbox tune` wrote it", "copy or tune it again")
 
 
-def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, device: str = "auto") -> Tuned:
+def load(folder: str | Path, model: str | LoadedBackbone | None = None, device: str = "auto") -> Tuned:
     """An artifact, with its model.
 
     Settings:
@@ -294,7 +294,7 @@ def load(folder: str | Path, model: str | HuggingFaceBackbone | None = None, dev
         evaluations = list(manifest["evaluations"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    backbone = model if isinstance(model, HuggingFaceBackbone) else _backbone(model or name, dtype, device)
+    backbone = _backbone(model or name, dtype, device) if model is None or isinstance(model, str) else model
     if backbone.digest != digest:
         raise ArtifactError(
             f"{folder} was tuned on {name} ({digest[:12]}), not on {backbone.name} ({backbone.digest[:12]})",
@@ -313,10 +313,11 @@ def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line] if path.exists() else []
 
 
-def _backbone(model: str, dtype: str, device: str) -> HuggingFaceBackbone:
+def _backbone(model: str, dtype: str, device: str) -> LoadedBackbone:
+    from pegbox.backbone.opening import backbone_of
     from pegbox.backbone.weights import load as load_weights
 
-    return HuggingFaceBackbone(load_weights(model, dtype, device))
+    return backbone_of(load_weights(model, dtype, device))
 
 
 def add_evaluation(folder: str | Path, evaluation: Mapping[str, Any]) -> int:

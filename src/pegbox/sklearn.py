@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from pegbox.api import open_backbone, tune
 from pegbox.artifact import Tuned
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 
-_LOADED: dict[tuple[str, str, str], HuggingFaceBackbone] = {}
+_LOADED: dict[tuple[str, str, str], LoadedBackbone] = {}
 """Models by name, dtype and device: cross-validation clones estimators, and each clone would load the model anew."""
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pegbox.backbone import bound as bound_module
-from pegbox.backbone import passes
+from pegbox.backbone import laid, passes
 from pegbox.backbone.bound import HuggingFaceBound
 from pegbox.backbone.engine import Engine
 from pegbox.backbone.huggingface import HuggingFaceBackbone
@@ -246,7 +245,7 @@ def test_many_rows_are_scored_in_portions_that_change_nothing(monkeypatch: pytes
     bound = backbone.bind(PROMPT, rows, YES_NO)
     filled = backbone.bind(PROMPT.fill(s=VECTORS[0].numpy()), rows, YES_NO)
     want = [bound.score(index, {"s": VECTORS}), bound.score(index, {"s": per_row}), filled.score(index)]
-    monkeypatch.setattr(bound_module, "PORTION", 7)
+    monkeypatch.setattr(laid, "PORTION", 7)
     for name, value in {"TOKENS": 60, "KEPT": 50}.items():
         monkeypatch.setattr(passes, name, value)
     found = [bound.score(index, {"s": VECTORS}), bound.score(index, {"s": per_row}), filled.score(index)]

@@ -6,23 +6,19 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    BertConfig,
-    BertLMHeadModel,
-    MambaConfig,
-    MambaForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import BertConfig, BertForMaskedLM, BertLMHeadModel, MambaConfig, MambaForCausalLM
 
 from pegbox.backbone.loaded import Loaded, state_digest
+from pegbox.backbone.opening import backbone_of
 from pegbox.backbone.tiny import tiny, tiny_family
+from pegbox.backbone.tiny_two_way import ENCODER_DECODER, MASKED, marked_tokenizer, tiny_two_way
 from pegbox.backbone.weights import load
 from pegbox.errors import BackboneError
 
@@ -70,29 +66,75 @@ def test_loading_shows_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == ("", "")
 
 
-def _t5() -> Any:
-    sizes = {"vocab_size": 259, "d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2}
-    return T5ForConditionalGeneration(T5Config(**sizes))
-
-
-def _bert() -> Any:
+def _bert(is_decoder: bool) -> Any:
     sizes = {"vocab_size": 259, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    return BertLMHeadModel(BertConfig(**sizes, is_decoder=True))
+    return (BertLMHeadModel if is_decoder else BertForMaskedLM)(BertConfig(**sizes, is_decoder=is_decoder))
 
 
-def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
-    _t5().save_pretrained(tmp_path)
-    with pytest.raises(BackboneError, match=r"which is an encoder-decoder \(t5\)") as caught:
+def _stating(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "architecture"), [("t5", "T5EncoderModel"), ("bert", "BertForSequenceClassification"), ("bert", "BertModel")]
+)
+def test_a_model_without_an_output_head_is_refused(model_type: str, architecture: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, "architectures": [architecture]}))
+    with pytest.raises(BackboneError, match=rf"which is a {architecture} \({model_type}\)") as caught:
         load(str(tmp_path), device="cpu")
-    assert caught.value.expected.startswith("a causal language model")
+    assert caught.value.expected.startswith("a language model with its output head: causal")
 
 
-def test_a_masked_language_model_is_refused(tmp_path: Path) -> None:
-    _bert().save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
-    with pytest.raises(BackboneError, match="which is a BertForMaskedLM"):
-        load(str(tmp_path), device="cpu")
+@pytest.mark.parametrize(
+    ("is_decoder", "stated", "kind"),
+    [
+        (False, ["BertForMaskedLM"], "masked"),
+        (False, ["BertForPreTraining"], "masked"),
+        (False, None, "masked"),
+        (True, ["BertLMHeadModel"], "causal"),
+        (True, None, "causal"),
+    ],
+)
+def test_what_a_bert_is_follows_from_what_its_configuration_states(
+    is_decoder: bool, stated: list[str] | None, kind: str, tmp_path: Path
+) -> None:
+    _bert(is_decoder).save_pretrained(tmp_path)
+    marked_tokenizer("<s>").save_pretrained(tmp_path)
+    _stating(tmp_path, architectures=stated)
+    loaded = load(str(tmp_path), device="cpu")
+    assert loaded.kind == kind
+    assert type(loaded.model).__name__ == ("BertForMaskedLM" if kind == "masked" else "BertLMHeadModel")
+
+
+@pytest.mark.parametrize("family", [*MASKED, *ENCODER_DECODER])
+def test_a_two_way_folder_loads_as_it_was_saved(family: str, tmp_path: Path, save: Save) -> None:
+    made = tiny_two_way(family)
+    loaded = load(str(save(made, tmp_path)), dtype="float32", device="cpu")
+    assert loaded.kind == made.kind
+    assert state_digest(loaded.model) == state_digest(made.model)
+    assert loaded.tokenizer("é").input_ids == made.tokenizer("é").input_ids
+
+
+def test_a_bart_saved_without_a_head_has_its_input_matrix_for_one(tmp_path: Path, save: Save) -> None:
+    made = tiny_two_way("bart")
+    folder = save(made, tmp_path)
+    _stating(folder, architectures=["BartModel"])
+    assert state_digest(load(str(folder), dtype="float32", device="cpu").model) == state_digest(made.model)
+
+
+def test_a_decoder_that_does_not_say_how_it_begins_is_refused() -> None:
+    loaded = tiny_two_way("t5")
+    loaded.model.config.decoder_start_token_id = None
+    loaded.model.generation_config.decoder_start_token_id = None
+    with pytest.raises(BackboneError, match="T5ForConditionalGeneration without a decoder_start_token_id"):
+        backbone_of(loaded)
+
+
+def test_a_masked_model_whose_tokenizer_has_no_mask_is_refused() -> None:
+    loaded = tiny_two_way("bert")
+    with pytest.raises(BackboneError, match="the model 'tiny-bert', whose tokenizer has no mask"):
+        backbone_of(replace(loaded, tokenizer=tiny().tokenizer))
 
 
 def test_a_model_without_attention_is_refused(tmp_path: Path) -> None:

@@ -6,120 +6,41 @@ run at each call: with a gradient in one pass, without one in portions of rows, 
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
 from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
-from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, sizes, slot_ids
-from pegbox.backbone.live import Variants, codes, variants
+from pegbox.backbone.laid import LaidOut, Written
+from pegbox.backbone.layout import Ids, Speller, common_start, sizes
+from pegbox.backbone.live import Variants, variants
 from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
 from pegbox.backbone.prefix_store import PrefixStore
-from pegbox.backbone.seam import Answers, Choices, Live, Targets
-from pegbox.backbone.trie import AnswerTrie, answer_trie
+from pegbox.backbone.seam import Answers, Live
 from pegbox.data.rows import Rows
-from pegbox.errors import PromptError
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import Prompt
 
-PORTION = 128
-"""Rows whose keys and values are held at a time when no gradient is asked for."""
 PACKED = 512
 """Most positions in a training step that runs its rows as branches of one sequence: all of them look at each other in vain."""
-HARD_ROOM = 64
-"""Positions that an open hard slot is taken to need when texts are cut to the model's context."""
 
 
-@dataclass(frozen=True)
-class Written:
-    """No answers to score: the model writes one itself, of at most so many tokens."""
-
-    room: int
-
-
-class HuggingFaceBound:
+class HuggingFaceBound(LaidOut):
     """See `pegbox.backbone.seam.Bound`."""
+
+    _engine: Engine
 
     def __init__(
         self, prompt: Prompt, rows: Rows, answers: Answers | Written, engine: Engine, store: PrefixStore, speller: Speller
     ) -> None:
-        if not len(rows):
-            raise PromptError("no rows to bind", "at least one row", "check the data")
-        self.prompt = prompt
-        self._engine = engine
-        self._source, self._row_numbers = rows.source, rows.numbers
-        framed = frame(prompt, speller)
-        self.end_token = framed.end
-        self._layouts = fill_frame(framed, rows, speller)
-        self._words = slot_ids(framed, prompt, speller)
-        self._own_pieces = [at for at, piece in enumerate(framed.pieces) if isinstance(piece, Own)]
-        self._places = {piece.name: at for at, piece in enumerate(framed.pieces) if isinstance(piece, Slot)}
-        self.numbers = {name: number for number, name in enumerate(prompt.slots)}
+        super().__init__(prompt, rows, engine, speller)
         self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._fronts: dict[int, Front] = {}
         self._commons: dict[tuple[object, ...], int] = {}
-        self.trie: AnswerTrie | None = None
-        self._over_vocabulary = isinstance(answers, Choices) and answers.over == "vocabulary"
-        self.targets: list[Ids] | None = None
-        reach = self._read_answers(answers, " " if framed.answer_spaced else "", speller)
-        self._long: set[int] = set()  # rows whose passes are not held for the way back
-        self.cut_rows = self._cut(reach)
-
-    def _read_answers(self, answers: Answers | Written, space: str, speller: Speller) -> int:
-        """Sets what is scored; returns how many positions the answers take beyond the first, targets left aside."""
-        if isinstance(answers, Written):
-            return answers.room
-        if isinstance(answers, Choices):
-            if len(answers.words) < 2:
-                raise PromptError(f"{len(answers.words)} answers to choose from", "at least two", "give every label a word")
-            self.trie = answer_trie(speller.plain([space + word for word in answers.words]), self.end_token, answers.words)
-            return max(len(path) for path in self.trie.trunks())
-        self._read_targets(answers, space, speller)
-        return 0
-
-    def _read_targets(self, answers: Targets, space: str, speller: Speller) -> None:
-        if len(answers.texts) != len(self._layouts):
-            raise PromptError(
-                f"{len(answers.texts)} targets for {len(self._layouts)} rows", "one for each row", "check the rows"
-            )
-        self.targets = speller.plain([space + text for text in answers.texts])
-        self._ended = answers.ended
-        if empty := next((number for number, ids in zip(self._row_numbers, self.targets, strict=True) if not ids), None):
-            raise PromptError(f"an empty target for row {empty} of {self._source}", "at least one token", "drop the row")
-
-    def _cut(self, reach: int) -> tuple[int, ...]:
-        """Cuts what is too long for the model's context; returns which rows lost something.
-
-        Fields are cut, never the prompt's own words. A target may take half of what these leave: a share that does not depend
-        on the fields, so that a text is cut alike after every label's word.
-        """
-        lengths = {
-            name: slot.length if isinstance(slot, SoftSlot) else len(self._words[name]) if name in self._words else HARD_ROOM
-            for name, slot in self.prompt.slots.items()
-        }
-        cut = set()
-        if self.targets is not None:
-            fixed = [piece for at, piece in enumerate(self._layouts[0]) if at not in self._own_pieces]
-            left = self._engine.context - sum(sizes(fixed, lengths))
-            most = max(1, left // 2)
-            cut = {at for at, ids in enumerate(self.targets) if len(ids) > most}
-            last = (self.end_token,) if self._ended else ()
-            self.targets = [ids[:most] if at in cut else ids + last for at, ids in enumerate(self.targets)]
-        for at, layout in enumerate(self._layouts):
-            limit = self._engine.context - (reach if self.targets is None else len(self.targets[at]) - 1)
-            self._layouts[at], was_cut = cut_to(layout, self._own_pieces, limit, lengths, self._source)
-            if was_cut:
-                cut.add(at)
-            if sum(sizes(self._layouts[at], lengths)) >= CHECKPOINTED:
-                self._long.add(at)
-        return tuple(sorted(cut))
-
-    @property
-    def target_lengths(self) -> tuple[int, ...]:
-        """See `pegbox.backbone.seam.Bound.target_lengths`."""
-        return tuple(len(ids) for ids in self.targets or ())
+        self.cut_rows = self._cut(engine.context, self._read_answers(answers, self._space, speller))
+        lengths = [sum(sizes(layout, self._slot_lengths)) for layout in self._layouts]
+        # rows whose passes are not held for the way back
+        self._long = {at for at, length in enumerate(lengths) if length >= CHECKPOINTED}
 
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
@@ -129,10 +50,8 @@ class HuggingFaceBound:
             return self._read(self._plan(asked, now), range(len(asked)), now)
         with torch.no_grad():
             plan = self._plan(asked, now)
-            order = sorted(range(len(asked)), key=lambda at: (len(plan.front.own[asked[at]]), asked[at]))
-            portions = [order[at : at + PORTION] for at in range(0, len(order), PORTION)]
-            found = torch.cat([self._read(plan, portion, now) for portion in portions], dim=1)
-            return found[:, torch.tensor(order, device=found.device).argsort()]
+        order = sorted(range(len(asked)), key=lambda at: (len(plan.front.own[asked[at]]), asked[at]))
+        return self._in_portions(order, lambda some: self._read(plan, some, now))
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
@@ -141,20 +60,6 @@ class HuggingFaceBound:
         now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
         states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
-
-    def contexts(self, index: Sequence[int]) -> list[Ids]:
-        """Each row's codes up to the answer, all slots filled."""
-        return [self._flat(self._layouts[row]) for row in index]
-
-    def _checked(self, index: Iterable[int]) -> list[int]:
-        asked = [operator.index(at) for at in index]
-        if not asked:
-            raise PromptError("no rows to score", "at least one row", "check the index")
-        if wrong := [at for at in asked if not 0 <= at < len(self._layouts)]:
-            raise PromptError(
-                f"row {wrong[0]} of {len(self._layouts)} bound rows", f"0 to {len(self._layouts) - 1}", "check the index"
-            )
-        return asked
 
     def _plan(self, asked: list[int], now: Variants) -> Plan:
         """Where what is live begins, and what all the rows asked about look back on there."""
@@ -245,42 +150,11 @@ class HuggingFaceBound:
                 for trunk in trunks:
                     path = self.targets[row][:-1] if self.targets else trunk
                     rows.append(Row((*head, *own), tail + path, len(tail), variant, at))
-                    self._check_room(rows[-1], row, skip if plan.commons else 0)
+                    self._check_room(rows[-1].past + (skip if plan.commons else 0) + len(rows[-1].codes), row)
         return rows
-
-    def _check_room(self, made: Row, row: int, common: int) -> None:
-        taken = made.past + common + len(made.codes)
-        if taken > self._engine.context:
-            raise PromptError(
-                f"row {self._row_numbers[row]} of {self._source} takes {taken} positions",
-                f"at most {self._engine.context}, the model's context ({HARD_ROOM} are left for an open hard slot's words)",
-                "use fewer words in the slots, or shorten the texts",
-            )
 
     def _tail(self, plan: Plan, row: int, now: Variants, variant: int) -> Ids:
         return plan.front.own[row] if plan.whole else self._flat(self._layouts[row][plan.first :], now, variant)
-
-    def _flat(self, pieces: Sequence[Ids | Slot], now: Variants | None = None, variant: int = 0) -> Ids:
-        """Pieces as codes: token ids, and negative numbers for the positions of vectors."""
-        codes: list[int] = []
-        for piece in pieces:
-            codes.extend(self._slot(piece.name, now, variant) if isinstance(piece, Slot) else piece)
-        return tuple(codes)
-
-    def _slot(self, name: str, now: Variants | None, variant: int) -> Iterable[int]:
-        """What stands in a slot: what is live there, else what it is filled with."""
-        if now is not None and name in now.words:
-            return now.words[name][variant]
-        slot = self.prompt.slots[name]
-        if now is not None and name in now.vectors:
-            length = now.vectors[name].shape[2]
-        elif name in self._words:
-            return self._words[name]
-        elif isinstance(slot, SoftSlot) and slot.vectors is not None:
-            length = slot.length
-        else:
-            raise PromptError(f"slot {name!r} is open", "every slot filled or live", f"tune the prompt, or fill {name!r} first")
-        return codes(self.numbers[name], length)
 
     def _hidden(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids] = ()) -> list[torch.Tensor]:
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
@@ -324,26 +198,9 @@ class HuggingFaceBound:
     def _read(self, plan: Plan, some: Sequence[int], now: Variants) -> torch.Tensor:
         """Log-probabilities for some of the rows asked about. Shape: [K, rows, C]."""
         if self.targets is not None:
-            return self._sum_targets(self._rows(plan, some, now, ((),)), plan, now)
-        if self.trie is None:
-            raise PromptError("no answers to score", "choices or targets", "bind the prompt with answers")
-        trunks = self.trie.trunks()
-        states = self._hidden(self._rows(plan, some, now, trunks), now, plan.commons)
-        found = self.trie.read(
-            lambda trunk, depth: torch.stack([states[n][depth] for n in range(trunk, len(states), len(trunks))]), self._shares
-        )
+            rows = self._rows(plan, some, now, ((),))
+            states = self._hidden(rows, now, plan.commons)
+            sums = [self._target_sum(plan.asked[row.at], found) for row, found in zip(rows, states, strict=True)]
+            return torch.stack(sums).view(now.count, -1, 1)
+        found = self._choose(self._hidden(self._rows(plan, some, now, self._trunks()), now, plan.commons))
         return found.view(now.count, len(some), -1)
-
-    def _shares(self, states: torch.Tensor, tokens: tuple[int, ...]) -> torch.Tensor:
-        if self._over_vocabulary:
-            return self._engine.logits(states).log_softmax(-1)[:, list(tokens)]
-        return self._engine.logits(states, tokens).log_softmax(-1)
-
-    def _sum_targets(self, rows: Sequence[Row], plan: Plan, now: Variants) -> torch.Tensor:
-        """Sums the targets' tokens' log-probabilities. Shape: [K, rows, 1]."""
-        assert self.targets is not None
-        sums = []
-        for row, states in zip(rows, self._hidden(rows, now, plan.commons), strict=True):
-            target = torch.tensor(self.targets[plan.asked[row.at]], device=states.device)
-            sums.append(self._engine.logits(states).log_softmax(-1).gather(-1, target[:, None]).sum())
-        return torch.stack(sums).view(now.count, -1, 1)

@@ -8,7 +8,7 @@ explicitly. Padding is masked, so a row never feels its batch-mates.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,9 +18,9 @@ import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from transformers import DynamicCache
 
 from pegbox.backbone import attention
+from pegbox.backbone.core import Core
 from pegbox.backbone.seam import Spent
 from pegbox.backbone.storage import Block, KeysValues
-from pegbox.errors import BackboneError
 
 CHECKPOINTED = 2048
 """Positions in a pass from which on the layers' inner numbers are not held for the way back, but worked out again there."""
@@ -29,7 +29,7 @@ Head = tuple[KeysValues, ...]
 """What a row's new positions look back on: runs of keys and values, one after the other."""
 
 
-class Engine:
+class Engine(Core):
     """A Transformers causal model, run by extension.
 
     Settings:
@@ -37,32 +37,13 @@ class Engine:
         spent: where tokens are counted.
     """
 
+    without_cache: Mapping[str, bool] = {"use_cache": False}
+
     def __init__(self, model: Any, spent: Spent) -> None:
         attention.use(model)
-        self.model = model
-        self.body = model.base_model
-        self.spent = spent
-        self.dtype: torch.dtype = model.dtype
-        self.device: torch.device = model.device
-        self.embedding: torch.Tensor = model.get_input_embeddings().weight
-        config = model.config.get_text_config()
-        self._query_heads: int = int(config.num_attention_heads)
-        self.context: int = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
-        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
-        self._scale: float = float(getattr(config, "logit_scale", None) or 1.0)
-        self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+        super().__init__(model, spent)
+        self._query_heads: int = int(model.config.get_text_config().num_attention_heads)
         self._check_logits()
-
-    @property
-    def ends(self) -> frozenset[int]:
-        """The tokens with which the model itself ends a text."""
-        found: int | list[int] | None = self.model.generation_config.eos_token_id
-        return frozenset([] if found is None else found if isinstance(found, list) else [found])
-
-    @property
-    def training(self) -> bool:
-        """Whether a pass now leads a gradient to weights that are being trained; never so for a frozen model."""
-        return torch.is_grad_enabled() and any(weights.requires_grad for weights in self.model.parameters())
 
     def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of the new positions.
@@ -86,7 +67,7 @@ class Engine:
         keys = torch.stack([layer.keys[:, :, past:] for layer in cache.layers])
         values = torch.stack([layer.values[:, :, past:] for layer in cache.layers])
         return hidden, tuple(
-            KeysValues(_own_copy(keys[:, row, :, : lengths[row]]), _own_copy(values[:, row, :, : lengths[row]])) for row in kept
+            KeysValues(own_copy(keys[:, row, :, : lengths[row]]), own_copy(values[:, row, :, : lengths[row]])) for row in kept
         )
 
     def go_on(self, cache: DynamicCache, embeds: torch.Tensor, seen: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -187,21 +168,6 @@ class Engine:
         self.spent.forward, self.spent.backward = before.forward, before.backward
         return torch.allclose(found, wanted, rtol=3e-2, atol=3e-2 * float(wanted.abs().max()))
 
-    def logits(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
-        """The output matrix's rows for these tokens (all of them by default), applied to hidden states.
-
-        Shape: hidden [..., H]; result [..., number of tokens], float32.
-        """
-        head = self.model.get_output_embeddings()
-        weight, bias = head.weight, getattr(head, "bias", None)
-        if tokens is not None:
-            at = torch.as_tensor(list(tokens), device=self.device)
-            weight, bias = weight[at], None if bias is None else bias[at]
-        found = hidden.to(weight.dtype) @ weight.T if tokens is None else hidden.float() @ weight.float().T
-        found = found.float() if bias is None else found.float() + bias.float()
-        found = found * self._scale
-        return found if self._softcap is None else torch.tanh(found / self._softcap) * self._softcap
-
     def _run(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], keep: bool) -> tuple[torch.Tensor, Any]:
         past = [_length(head) for head in heads]
         before, width = max(past), embeds.shape[1]
@@ -238,9 +204,7 @@ class Engine:
                 use_cache=cache is not None,
                 return_dict=True,
             )
-        self.spent.forward += count
-        if found.last_hidden_state.requires_grad:
-            self.spent.backward += count
+        self.count(count, found.last_hidden_state)
         return found.last_hidden_state, found.past_key_values
 
     @torch.no_grad()
@@ -249,12 +213,7 @@ class Engine:
         ids = torch.tensor([[1, 2]], device=self.device)
         theirs = self.model(input_ids=ids, use_cache=False).logits[0, -1].float()
         ours = self.logits(self.body(input_ids=ids, use_cache=False).last_hidden_state)[0, -1]
-        if not torch.allclose(theirs, ours, rtol=2e-2, atol=1e-3 + 2e-2 * float(theirs.abs().max())):
-            raise BackboneError(
-                f"{type(self.model).__name__} changes its logits in a way that pegbox does not know",
-                "logits = output matrix x hidden states, scaled or soft-capped as the configuration says",
-                "use another model, or report this one",
-            )
+        self.prove(theirs, ours)
 
 
 @contextmanager
@@ -279,7 +238,7 @@ def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
             layer.training = False
 
 
-def _own_copy(part: torch.Tensor) -> torch.Tensor:
+def own_copy(part: torch.Tensor) -> torch.Tensor:
     """A copy without the rest of the batch behind it: what is kept is no larger than it says."""
     return part.clone(memory_format=torch.contiguous_format)
 

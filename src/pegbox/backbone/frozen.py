@@ -13,6 +13,7 @@ from functools import cached_property
 
 import torch
 
+from pegbox.backbone.encoder_decoder_engine import EncoderDecoderEngine
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.live import Variants, variants
@@ -45,9 +46,11 @@ class Front:
 
 
 class Frozen:
-    """Keys and values of one prompt's frozen parts, kept in the backbone's store as far as there is room."""
+    """Keys and values of one prompt's frozen parts, or an encoder's readings, kept in the backbone's store as there is room."""
 
-    def __init__(self, prompt: Prompt, numbers: Mapping[str, int], engine: Engine, store: PrefixStore) -> None:
+    def __init__(
+        self, prompt: Prompt, numbers: Mapping[str, int], engine: Engine | EncoderDecoderEngine, store: PrefixStore
+    ) -> None:
         self._prompt, self._numbers, self._engine, self._store = prompt, numbers, engine, store
 
     @cached_property

@@ -54,17 +54,24 @@ class Frame:
         pieces: fixed ids, slots and fields in order, up to the answer.
         answer_spaced: answers begin with a space.
         end: the token that follows the answer.
+        rest: all that follows the answer in the prompt.
     """
 
     pieces: tuple[Piece, ...]
     answer_spaced: bool
     end: int
+    rest: Ids = ()
 
 
 class Speller:
-    """A tokenizer reduced to what layouts need."""
+    """A tokenizer reduced to what layouts need.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Settings:
+        tokenizer: a fast one.
+        wraps: texts go to the model between the tokenizer's own marks, such as [CLS] and [SEP].
+    """
+
+    def __init__(self, tokenizer: Any, wraps: bool = False) -> None:
         self.tokenizer = tokenizer
         bos = getattr(tokenizer, "bos_token_id", None)
         start = tokenizer("", add_special_tokens=True)["input_ids"]
@@ -75,6 +82,15 @@ class Speller:
         # such as <think>: marks to the model, though its tokenizer does not call them special. Runs of white space are none.
         self._between: dict[tuple[str, ...], list[str]] = {}
         self._marks = {int(token): str(mark) for token, mark in added.items() if len(str(mark).strip()) > 1}
+        self.after: Ids = ()  # what stands after every text
+        if wraps:
+            self.start, self.after = self._wrapping()
+
+    def _wrapping(self) -> tuple[Ids, Ids]:
+        """What the tokenizer puts before and after a text."""
+        bare, whole = self.plain(["a"])[0], tuple(self.tokenizer("a", add_special_tokens=True)["input_ids"])
+        at = next(at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
+        return whole[:at], whole[at + len(bare) :]
 
     def plain(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of texts in which nothing is special."""
@@ -152,9 +168,9 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
             pieces.append(_one(speller, pending))
             if between and number + 1 != own:
                 pieces.append(speller.structure(between[number + 1]))
-    if not any(_never_empty(piece, prompt) for piece in pieces):
+    if not speller.after and not any(_never_empty(piece, prompt) for piece in pieces):
         pieces.insert(0, (speller.eos,))
-    return Frame(_merged(pieces), spaced, end[0] if end else speller.eos)
+    return Frame(_merged(pieces), spaced, end[0] if end else speller.eos, end)
 
 
 def _never_empty(piece: Piece, prompt: Prompt) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pegbox.backbone.engine import Engine
+from pegbox.backbone.core import Core
 from pegbox.backbone.layout import Ids
 from pegbox.backbone.seam import Live, Words
 from pegbox.errors import PromptError
@@ -38,7 +38,7 @@ class Variants:
     vectors: Mapping[str, torch.Tensor]
     filled: Mapping[str, torch.Tensor]
     numbers: Mapping[str, int]
-    engine: Engine
+    engine: Core
 
     @property
     def names(self) -> set[str]:
@@ -86,7 +86,7 @@ def _place(c: int, k: int, b: int, starts: Mapping[int, tuple[int, torch.Size]])
     return start + ((k if variants > 1 else 0) * rows + (b if rows > 1 else 0)) * length + position
 
 
-def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Engine) -> Variants:
+def variants(live: Live, prompt: Prompt, numbers: Mapping[str, int], rows: int, engine: Core) -> Variants:
     """Live values, checked.
 
     Raises: PromptError for an unknown slot or token, shapes that do not fit, or different numbers of variants.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+Kind = Literal["causal", "masked", "encoder-decoder"]
+"""How a model reads and answers: it continues a text, fills masks in one, or reads one and writes another."""
+
 
 @dataclass(frozen=True)
 class Loaded:
-    """A frozen causal language model, ready to answer.
+    """A frozen language model, ready to answer.
 
     Settings:
         model: in evaluation mode, no parameter asks for a gradient.
@@ -20,6 +24,7 @@ class Loaded:
         digest: SHA-256 over weights, configuration and tokenizer; equal digests mean equal models.
         dtype: "float32", "bfloat16" or "float16".
         device: "cpu", "cuda", "cuda:1", ...
+        kind: how it reads and answers.
     """
 
     model: PreTrainedModel
@@ -28,6 +33,7 @@ class Loaded:
     digest: str
     dtype: str
     device: str
+    kind: Kind = "causal"
 
 
 def state_digest(model: torch.nn.Module) -> str:

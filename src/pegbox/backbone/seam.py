@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pegbox.backbone.loaded import Kind
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 
@@ -127,6 +128,7 @@ class Backbone(Protocol):
         width: H.
         context: how many positions the model can read.
         spent: tokens that went through it so far.
+        kind: "causal", "masked" or "encoder-decoder": what it reads before it answers, and where the answer is read.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Backbone(Protocol):
     width: int
     context: int
     spent: Spent
+    kind: Kind
 
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> Bound:
         """Ties a prompt, rows and answers together; the slots may still be open."""
@@ -165,7 +168,8 @@ class Backbone(Protocol):
         """
 
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
-        """How many positions each row takes up to the answer, all slots filled."""
+        """How many positions each row takes up to the answer, all slots filled; where the model reads all of a prompt before it
+        answers, all but the answer's own."""
 
     def cut_rows(self, prompt: Prompt, rows: Rows, room: int) -> tuple[int, ...]:
         """Positions of the rows whose fields are cut so that there is room for so many tokens after them."""

@@ -86,6 +86,8 @@ def _packed(name: str, tensor: torch.Tensor, storage: Storage) -> Packed:
         return {name: tensor}
     if storage == "bfloat16":
         return {name: tensor.bfloat16()}
+    if not tensor.shape[-1]:  # an encoder's reading has no values
+        return {name: tensor}
     scale = tensor.float().abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
     return {name: (tensor.float() / scale).round().to(torch.int8), f"{name}.scale": scale}
 

@@ -27,7 +27,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from pegbox.backbone.loaded import Loaded, state_digest
+from pegbox.backbone.loaded import Kind, Loaded, state_digest
 from pegbox.errors import BackboneError
 
 START, END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
@@ -80,13 +80,8 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
     Any text decodes to itself. It sees no words: `é` is two tokens.
     """
-    vocabulary = {symbol: byte for byte, symbol in enumerate(_byte_symbols())}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in (TEXT_END, START, END)])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
+        tokenizer_object=byte_core(TEXT_END, START, END),
         bos_token=START,
         eos_token=END,
         pad_token=TEXT_END,
@@ -95,6 +90,16 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
+
+
+def byte_core(*special: str) -> Tokenizer:
+    """The rules by which bytes become tokens 0 to 255, and these special tokens 256 and so on."""
+    vocabulary = {symbol: byte for byte, symbol in enumerate(_byte_symbols())}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in special])
+    return core
 
 
 def _byte_symbols() -> list[str]:
@@ -160,19 +165,28 @@ FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
 
 
 def _built(name: str, config: PreTrainedConfig, seed: int, dtype: str, device: str) -> Loaded:
-    tokenizer = byte_tokenizer()
-    model = _random_model(config, seed)
-    described = "\n".join((name, state_digest(model), tokenizer.backend_tokenizer.to_str(), CHAT_TEMPLATE))
+    return put_together(name, random_model(AutoModelForCausalLM, config, seed), byte_tokenizer(), dtype, device)
+
+
+def put_together(
+    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, dtype: str, device: str, kind: Kind = "causal"
+) -> Loaded:
+    """A model and its tokenizer under a name, with a digest of their contents."""
+    described = "\n".join((name, state_digest(model), tokenizer.backend_tokenizer.to_str(), tokenizer.chat_template or ""))
     placed: torch.nn.Module = model  # PreTrainedModel.to is wrapped in a way that hides its type
     placed.to(device=torch.device(device), dtype=getattr(torch, dtype))
-    return Loaded(model, tokenizer, name, hashlib.sha256(described.encode()).hexdigest(), dtype, device)
+    return Loaded(model, tokenizer, name, hashlib.sha256(described.encode()).hexdigest(), dtype, device, kind)
 
 
-def _random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
-    """The model of a configuration, with weights drawn from the seed; the caller's random state is left alone."""
+def random_model(kind: Any, config: PreTrainedConfig, seed: int) -> PreTrainedModel:
+    """The model of a configuration, with weights drawn from the seed; the caller's random state is left alone.
+
+    Settings:
+        kind: one of Transformers' automatic classes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() == 1:

@@ -61,6 +61,26 @@ class AnswerTrie:
         return torch.stack([sum_ways(ways, turns) for turns in self.turns], dim=-1)
 
 
+def check_spelled(sequences: Sequence[Path], words: Sequence[str]) -> None:
+    """Raises PromptError when two answers are the same tokens, or one has none.
+
+    Settings:
+        sequences: each answer's token ids.
+        words: the answers as written, for messages.
+    """
+    first: dict[Path, str] = {}
+    for sequence, word in zip(map(tuple, sequences), words, strict=True):
+        if not sequence:
+            raise PromptError(f"the answer {word!r} has no tokens", "words of at least one token", "give the label a word")
+        if sequence in first:
+            raise PromptError(
+                f"the answers {first[sequence]!r} and {word!r} are the same tokens",
+                "a different word for each",
+                "change one of them",
+            )
+        first[sequence] = word
+
+
 def answer_trie(sequences: Sequence[Path], end: int, words: Sequence[str]) -> AnswerTrie:
     """The trie of the answers' token sequences.
 
@@ -72,17 +92,10 @@ def answer_trie(sequences: Sequence[Path], end: int, words: Sequence[str]) -> An
     Raises: PromptError when two answers are the same tokens, one has none, or one goes on just as the prompt does after
         another.
     """
+    check_spelled(sequences, words)
     closed = [(*sequence, end) for sequence in sequences]
-    for i, sequence in enumerate(closed):
-        if len(sequence) == 1:
-            raise PromptError(f"the answer {words[i]!r} has no tokens", "words of at least one token", "give the label a word")
-        for j, other in enumerate(closed[:i]):
-            if sequence == other:
-                raise PromptError(
-                    f"the answers {words[j]!r} and {words[i]!r} are the same tokens",
-                    "a different word for each",
-                    "change one of them",
-                )
+    for i in range(len(closed)):
+        for j in range(i):
             short, long = sorted((j, i), key=lambda at: len(closed[at]))
             if closed[long][: len(closed[short])] == closed[short]:
                 raise PromptError(

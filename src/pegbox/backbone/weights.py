@@ -1,4 +1,4 @@
-"""Load a frozen causal language model with its tokenizer.
+"""Load a frozen language model with its tokenizer.
 
 The name is resolved to a local folder (`pegbox.backbone.source`); everything here reads that folder through the
 public classes of Transformers, runs no code that came with the model and unpickles nothing.
@@ -13,8 +13,14 @@ from typing import Any
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_PRETRAINING_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -25,13 +31,24 @@ from transformers import (
 from pegbox.backbone.convert import quiet
 from pegbox.backbone.digest import folder_digest
 from pegbox.backbone.dtype import DTYPES, choose_device, choose_dtype
-from pegbox.backbone.loaded import Loaded
+from pegbox.backbone.loaded import Kind, Loaded
 from pegbox.backbone.quantized import differentiable, parted, reading, rounded_digest
 from pegbox.backbone.source import materialise, resolve
 from pegbox.backbone.tiny import tiny
 from pegbox.errors import BackboneError
 
-NEEDED = ("inputs_embeds", "attention_mask", "position_ids", "past_key_values")  # what the engine passes to a model
+NEEDED: dict[Kind, tuple[str, ...]] = {
+    "causal": ("inputs_embeds", "attention_mask", "position_ids", "past_key_values"),
+    "masked": ("inputs_embeds", "attention_mask"),
+    "encoder-decoder": ("inputs_embeds", "attention_mask", "encoder_outputs", "decoder_input_ids"),
+}
+"""What the engines pass to a model."""
+CLASSES: dict[Kind, tuple[Any, Any]] = {
+    "causal": (MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM),
+    "masked": (MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM),
+    "encoder-decoder": (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoModelForSeq2SeqLM),
+}
+"""For each kind the model classes by configuration, and what makes one of these."""
 FIXED: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -63,50 +80,60 @@ def load(model: str, dtype: str = "auto", device: str = "auto") -> Loaded:
 def _load_folder(folder: Path, name: str, dtype: str, device: str, bits: str | None) -> Loaded:
     try:
         config = AutoConfig.from_pretrained(folder, **FIXED)
-        _check_config(config, name)
+        kind = _kind(config, name)
         tokenizer = AutoTokenizer.from_pretrained(folder, **FIXED)
         rounding = {} if bits is None else reading(bits, name, DTYPES[dtype], device)
-        model, loading = _read_weights(folder, config, DTYPES[dtype], rounding)
+        model, loading = _read_weights(folder, config, DTYPES[dtype], kind, rounding)
     except BackboneError:
         raise
     except Exception as problem:  # Transformers, safetensors and tokenizers raise what comes, down to plain Exception
         raise _unreadable(folder, name, problem) from problem
     fast = _check_tokenizer(tokenizer, name)
-    _check_whole(model, loading, name)
+    _check_whole(model, loading, name, kind)
     placed: torch.nn.Module = model.eval().requires_grad_(False)
     digest = folder_digest(folder, str(fast.chat_template))
     if bits is not None:
         differentiable(model)
-        return Loaded(model, fast, name, rounded_digest(digest, bits), dtype, device)  # it was put in its place at reading
+        # it was put in its place at reading
+        return Loaded(model, fast, name, rounded_digest(digest, bits), dtype, device, kind)
     placed.to(torch.device(device))
-    return Loaded(model, fast, name, digest, dtype, device)
+    return Loaded(model, fast, name, digest, dtype, device, kind)
 
 
 def _read_weights(
-    folder: Path, config: PreTrainedConfig, dtype: torch.dtype, rounding: dict[str, Any]
+    folder: Path, config: PreTrainedConfig, dtype: torch.dtype, kind: Kind, rounding: dict[str, Any]
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The model and what Transformers says of the loading. It picks the attention itself: sdpa where that is right."""
     with quiet():
-        found: Any = AutoModelForCausalLM.from_pretrained(
+        found: Any = CLASSES[kind][1].from_pretrained(
             folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **rounding, **FIXED
         )
     model, loading = found
     return model, loading
 
 
-def _check_config(config: PreTrainedConfig, name: str) -> None:
-    """Refuse what is no causal language model before gigabytes are read."""
-    classes: Any = MODEL_FOR_CAUSAL_LM_MAPPING
-    known = type(config) in classes
-    ours = classes[type(config)].__name__ if known else ""
-    stated = config.architectures or [ours]
-    if config.is_encoder_decoder or not known or ours not in stated:
-        shape = "an encoder-decoder" if config.is_encoder_decoder else f"a {' / '.join(stated) or config.model_type}"
+def _kind(config: PreTrainedConfig, name: str) -> Kind:
+    """How the model reads and answers, by its configuration. Refuses what cannot be prompted before gigabytes are read."""
+    kinds: tuple[Kind, ...] = ("encoder-decoder",) if config.is_encoder_decoder else ("causal", "masked")
+    stated = config.architectures or []
+    ours = [kind for kind in kinds if type(config) in CLASSES[kind][0]]
+    fitting = [kind for kind in ours if not stated or _names(config, kind).intersection(stated)]
+    if not fitting:
         raise BackboneError(
-            f"the model {name!r}, which is {shape} ({config.model_type})",
-            "a causal language model, one that continues text (Llama, Qwen, GPT-2, Gemma, Mistral, ...)",
+            f"the model {name!r}, which is a {' / '.join(stated) or config.model_type} ({config.model_type})",
+            "a language model with its output head: causal (Llama, Qwen, GPT-2, Gemma, Mistral, ...), masked (BERT, RoBERTa, "
+            "...) or encoder-decoder (T5, BART, ...)",
             "give such a model; smollm2 needs no download from a hub",
         )
+    return fitting[0] if stated or getattr(config, "is_decoder", True) else fitting[-1]
+
+
+def _names(config: PreTrainedConfig, kind: Kind) -> set[str]:
+    """The classes whose weights may hold all of a kind's: BERT is also saved as its makers trained it, and BART, whose output
+    matrix is its input's, without a head. Where weights are missing all the same, that is told when they are read."""
+    further: dict[Kind, Any] = {"masked": MODEL_FOR_PRETRAINING_MAPPING, "encoder-decoder": MODEL_MAPPING}
+    tables: list[Any] = [CLASSES[kind][0], *([further[kind]] if kind in further else [])]
+    return {table[type(config)].__name__ for table in tables if type(config) in table}
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerFast:
@@ -119,22 +146,22 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTraine
     return tokenizer
 
 
-def _check_whole(model: PreTrainedModel, loading: dict[str, Any], name: str) -> None:
+def _check_whole(model: PreTrainedModel, loading: dict[str, Any], name: str, kind: Kind) -> None:
     """Refuse a model with holes in it, or one that cannot take vectors for words and a cache."""
     missing = sorted(loading["missing_keys"])
     if missing:
         raise BackboneError(
             f"the model {name!r}, whose files lack {len(missing)} weights, among them {missing[0]}",
             "a file for every weight; a missing one would be filled with random numbers",
-            "fetch the model again, or give a causal language model that was saved whole",
+            "fetch the model again, or give a language model that was saved whole, output head included",
         )
     taken = inspect.signature(model.forward).parameters
-    lacking = [argument for argument in NEEDED if argument not in taken]
+    lacking = [argument for argument in NEEDED[kind] if argument not in taken]
     if lacking:
         raise BackboneError(
             f"the model {name!r} ({type(model).__name__}), which takes no {', '.join(lacking)}",
             "a model that takes vectors in place of words, and keeps keys and values",
-            "give a Transformer with attention, such as Llama, Qwen, GPT-2, Gemma or Mistral",
+            "give a Transformer with attention, such as Llama, Qwen, GPT-2, Gemma, Mistral, BERT or T5",
         )
 
 

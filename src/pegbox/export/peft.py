@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from pegbox.artifact import NEEDED, Tuned, load, read_prompt, write_json
-from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.layout import Speller
+from pegbox.backbone.loaded_backbone import LoadedBackbone
+from pegbox.backbone.opening import causal
 from pegbox.errors import ArtifactError, PromptError
 from pegbox.export.place import new_folder, written_labels
 from pegbox.prompt import Prompt, SoftSlot, format, parse
@@ -33,6 +34,7 @@ ALONG = "pegbox"
 """The folder in the export where the artifact travels along."""
 KINDS = ("PROMPT_TUNING", "P_TUNING")
 """What PEFT saves as plain vectors before the text."""
+_OTHER_KINDS = "tune the prompt of a causal model, or keep the artifact"
 
 
 def to_peft(artifact: str | Path, folder: str | Path, model: str | None = None) -> Path:
@@ -45,12 +47,13 @@ def to_peft(artifact: str | Path, folder: str | Path, model: str | None = None) 
     Raises: PromptError for a prompt that PEFT cannot hold.
     """
     tuned = load(artifact, model, "cpu")
+    backbone = causal(tuned.backbone, "exporting to PEFT's prompt tuning", _OTHER_KINDS)
     slot = _first_slot(tuned.prompt)
     assert slot.vectors is not None
-    vectors = np.concatenate([_start(tuned), slot.vectors])
+    vectors = np.concatenate([_start(backbone), slot.vectors])
     with new_folder(folder) as draft:
         (draft / WEIGHTS).write_bytes(save({TENSOR: vectors}))
-        write_json(draft / "adapter_config.json", _config(tuned, len(vectors)))
+        write_json(draft / "adapter_config.json", _config(backbone, len(vectors)))
         (draft / "README.md").write_text(_card(tuned, len(vectors)), encoding="utf-8")
         (draft / ALONG).mkdir()
         for name in NEEDED:
@@ -59,7 +62,7 @@ def to_peft(artifact: str | Path, folder: str | Path, model: str | None = None) 
 
 
 def from_peft(
-    folder: str | Path, artifact: str | Path, backbone: HuggingFaceBackbone | None = None, prompt: str | None = None
+    folder: str | Path, artifact: str | Path, backbone: LoadedBackbone | None = None, prompt: str | None = None
 ) -> Path:
     """Makes an artifact of a folder of PEFT's prompt tuning or p-tuning.
 
@@ -77,6 +80,7 @@ def from_peft(
         raise PromptError("a prompt without its model", "the model that the vectors were learned on", "name it with --model")
     written = parse(prompt)
     slot = _first_slot(written)
+    causal(backbone, "importing PEFT's prompt tuning", _OTHER_KINDS)
     if Speller(backbone.loaded.tokenizer).start:
         raise PromptError(
             f"vectors that stood before {backbone.name}'s start token",
@@ -128,23 +132,21 @@ def _first_slot(prompt: Prompt) -> SoftSlot:
     return soft[0]
 
 
-def _start(tuned: Tuned) -> NDArray[np.float32]:
+def _start(backbone: LoadedBackbone) -> NDArray[np.float32]:
     """The embedding of the model's start token, where it has one: it stands before the slot here. Shape: [0 or 1, H]."""
-    assert isinstance(tuned.backbone, HuggingFaceBackbone)
-    start = Speller(tuned.backbone.loaded.tokenizer).start
-    return tuned.backbone.embed(start).numpy().reshape(len(start), tuned.backbone.width)
+    start = Speller(backbone.loaded.tokenizer).start
+    return backbone.embed(start).numpy().reshape(len(start), backbone.width)
 
 
-def _config(tuned: Tuned, length: int) -> dict[str, Any]:
-    assert isinstance(tuned.backbone, HuggingFaceBackbone)
-    config = tuned.backbone.loaded.model.config.get_text_config()
+def _config(backbone: LoadedBackbone, length: int) -> dict[str, Any]:
+    config = backbone.loaded.model.config.get_text_config()
     return {
         "peft_type": "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": tuned.backbone.name,
+        "base_model_name_or_path": backbone.name,
         "inference_mode": True,
         "num_virtual_tokens": length,
-        "token_dim": tuned.backbone.width,
+        "token_dim": backbone.width,
         "num_transformer_submodules": 1,
         "num_attention_heads": config.num_attention_heads,
         "num_layers": config.num_hidden_layers,

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 import pegbox
 from pegbox.artifact import NEEDED, Tuned, seen_marks
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
+from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows, Sealed
 from pegbox.data.split import dev_split
 from pegbox.errors import SettingsError
@@ -93,7 +94,7 @@ class Plan:
 
 def compare(
     plan: Plan,
-    backbone: HuggingFaceBackbone,
+    backbone: LoadedBackbone,
     train: Rows,
     test: Sealed,
     dev: Rows | None,
@@ -146,7 +147,7 @@ class _Work:
     """The cells of one comparison, one at a time."""
 
     plan: Plan
-    backbone: HuggingFaceBackbone
+    backbone: LoadedBackbone
     train: Rows
     test: Sealed
     dev: Rows | None
@@ -284,7 +285,7 @@ def _cuts(cut: int, rows: int) -> tuple[str, ...]:
     return (f"{cut} of {rows} test texts were cut to the model's context",) if cut else ()
 
 
-def _settings(plan: Plan, backbone: HuggingFaceBackbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:
+def _settings(plan: Plan, backbone: Backbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:
     from pegbox.recipe.record import versions
 
     task = plan.task

@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 import pegbox
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.prompt import format
 from pegbox.recipe.run import Job, Outcome
@@ -16,7 +16,7 @@ from pegbox.recipe.settings import settings_of
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "safetensors")
 
 
-def record_of(job: Job, outcome: Outcome, backbone: HuggingFaceBackbone, train: Rows, dev: Rows) -> dict[str, Any]:
+def record_of(job: Job, outcome: Outcome, backbone: Backbone, train: Rows, dev: Rows) -> dict[str, Any]:
     """Method, settings, seed, budget, data and versions, as plain JSON values."""
     return {
         "method": job.method,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, SettingsError
 from pegbox.evaluate.nearest_words import nearest_words
@@ -86,7 +86,7 @@ class Outcome:
         return hasattr(self.predictor, "state")
 
 
-def run(job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows, trail: Trail) -> Outcome:
+def run(job: Job, backbone: LoadedBackbone, train: Rows, dev: Rows, trail: Trail) -> Outcome:
     """Does the job. The test rows are nowhere in sight.
 
     Raises: BackboneError if the method moved the frozen weights.
@@ -115,7 +115,7 @@ def run(job: Job, backbone: HuggingFaceBackbone, train: Rows, dev: Rows, trail: 
     return Outcome(predictor, dev_accuracy, ledger.total, notes, tuple(trail.events))
 
 
-def _same_room(backbone: HuggingFaceBackbone, trail: Trail) -> None:
+def _same_room(backbone: LoadedBackbone, trail: Trail) -> None:
     """Gives a second try as many bytes for what it keeps as the first one had, whatever memory is free now.
 
     Rows without room are read together with others than rows with room, which differs in the last bits.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 
 ENOUGH_SECONDS = 10.0
@@ -36,7 +36,7 @@ def predict_speed(predictor: Any, rows: Rows) -> tuple[float, float]:
     return speeds[0], speeds[1]
 
 
-def extra_tokens(predictor: Any, backbone: HuggingFaceBackbone, rows: Rows) -> float | None:
+def extra_tokens(predictor: Any, backbone: Backbone, rows: Rows) -> float | None:
     """Positions a request has beyond the user's own text, on average; None where no prompt is sent."""
     if not hasattr(predictor, "request"):
         return None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError
@@ -97,9 +97,9 @@ class Lora:
             some.requires_grad_(False)
         return LoraPredictor(prompt, task, adapted, sum(some.numel() for some in weights))
 
-    def _adapted(self, backbone: Backbone, seed: int) -> tuple[HuggingFaceBackbone, list[torch.nn.Parameter]]:
+    def _adapted(self, backbone: Backbone, seed: int) -> tuple[LoadedBackbone, list[torch.nn.Parameter]]:
         """A copy of the backbone with matrices added, and these."""
-        if not isinstance(backbone, HuggingFaceBackbone):
+        if not isinstance(backbone, LoadedBackbone):
             raise BackboneError(
                 f"LoRA for a {type(backbone).__name__}", "a Transformers model", "leave lora out of the comparison"
             )
@@ -188,7 +188,7 @@ class _Training:
         settings: Lora,
         prompt: Prompt,
         task: Classification,
-        backbone: HuggingFaceBackbone,
+        backbone: LoadedBackbone,
         weights: list[torch.nn.Parameter],
         train: Rows,
         seed: int,
@@ -307,7 +307,7 @@ class LoraPredictor:
 
     template: Prompt
     task: Classification
-    backbone: HuggingFaceBackbone
+    backbone: LoadedBackbone
     parameters: int
     prompt: None = None
     calibration: Calibration = Calibration()  # noqa: RUF009  # immutable

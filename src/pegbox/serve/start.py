@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.opening import backbone_of, causal
 from pegbox.backbone.weights import load
 from pegbox.errors import SettingsError
 from pegbox.serve.folder import found_in
@@ -61,7 +61,8 @@ def serve(serving: Serving, limits: Limits) -> None:
     from pegbox.serve.http import make_app
     from pegbox.serve.log import log_to_stderr
 
-    backbone = HuggingFaceBackbone(load(serving.model, serving.dtype, serving.device), serving.cache_bytes)
+    opened = backbone_of(load(serving.model, serving.dtype, serving.device), serving.cache_bytes)
+    backbone = causal(opened, "serving", "serve a causal model, or use `pegbox predict` with this one")
     log_to_stderr()
     app = make_app(House.build(serving.folder, backbone, limits, keys, serving.local))
     uvicorn.run(

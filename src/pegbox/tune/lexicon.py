@@ -23,7 +23,7 @@ class Lexicon:
     Settings:
         words: as they are written in a prompt.
         tokens: the first token of each; no two are equal.
-        own: the columns of the labels' own words; empty where two of them begin with the same token.
+        own: the columns of the labels' own words; empty where their first tokens do not decide between them.
     """
 
     words: tuple[str, ...]
@@ -43,7 +43,8 @@ def single_words(backbone: Backbone, spaced: bool, shortest: int) -> dict[int, s
         shortest: bytes that a word has at least; parts of words are often short.
     """
     ordinary = backbone.vocabulary()[1]
-    space = " " if spaced else ""
+    kept = backbone.decode(backbone.encode(" a")).startswith(" ")  # to BERT's and T5's tokenizers a space is no part of a word
+    space = " " if spaced and kept else ""
     found: dict[int, str] = {}
     for token in np.flatnonzero(ordinary):
         text = backbone.decode([int(token)])
@@ -93,10 +94,13 @@ def build_lexicon(
     Shape: logs [N, V]; gold [N].
     """
     space = " " if spaced else ""
-    firsts = [[backbone.encode(space + word)[0] for word in some] for some in own]
+    spelled = [[backbone.encode(space + word) for word in some] for some in own]
+    firsts = [[ids[0] for ids in some] for some in spelled]
     flat = [token for some in firsts for token in some]
     words: dict[int, str] = {}
-    if len(set(flat)) == len(flat):
+    # a masked model reads a word of two tokens at two masks: its first token at one says nothing of it
+    decided = backbone.kind != "masked" or all(len(ids) == 1 for some in spelled for ids in some)
+    if decided and len(set(flat)) == len(flat):
         words = dict(zip(flat, (word for some in own for word in some), strict=True))
     allowed = single_words(backbone, spaced, shortest)
     candidates = np.array(sorted(set(allowed) - set(flat)), dtype=np.int64)

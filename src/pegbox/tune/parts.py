@@ -45,7 +45,7 @@ def parts(index: Sequence[int], lengths: Lengths, variants: int = 1) -> list[lis
 def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows: Rows) -> Lengths:
     """What a step runs: all that stands behind the first soft slot, what no field precedes there once for all rows.
 
-    A channel task runs all of it for every label's word.
+    A channel task runs all of it for every label's word. A model that reads a whole prompt before it answers runs all of that.
 
     Settings:
         prompt: with its slots filled.
@@ -53,6 +53,8 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     if task.channel:
         words = sum(map(len, task.words_in(prompt).values()))
         return Lengths([words * length for length in backbone.context_lengths(prompt, rows)])
+    if backbone.kind != "causal":
+        return Lengths(backbone.context_lengths(prompt, rows))
     segments = [segment for segment in prompt if not isinstance(segment, Answer)]
     first = next((at for at, segment in enumerate(segments) if isinstance(segment, SoftSlot)), len(segments))
     field = next((at for at, segment in enumerate(segments) if isinstance(segment, Field)), len(segments))

@@ -60,7 +60,8 @@ class Space:
         self._room, self._shots = room, tuple(shots)
         self._editable = bool(self.start.instruction) or len(self.layouts) > 1
         self._backbone = backbone
-        self.spaced = _answer_spaced(prompt)
+        # what an encoder-decoder model answers is a text of its own
+        self.spaced = _answer_spaced(prompt) and backbone.kind != "encoder-decoder"
 
     def prompt(self, wording: Wording) -> Prompt:
         """The wording as a prompt, with the labels' words left to the task."""
