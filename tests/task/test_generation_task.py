@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.opening import backbone_of
 from pegbox.backbone.seam import Targets
 from pegbox.backbone.tiny import tiny
+from pegbox.backbone.tiny_two_way import tiny_two_way
 from pegbox.data.references import apart
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
@@ -107,3 +109,19 @@ def test_the_prompt_that_pegbox_writes() -> None:
     assert prompt == parse(r"[user] Read the text and write the answer that belongs to it.\n\n{text} [assistant] [answer]")
     with pytest.raises(SettingsError, match="--words for --task generate"):
         entry("generate").make(ROWS, Asked(words={"a": "b"}))
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_encoder_decoder_models_learn_and_write_texts(name: str) -> None:
+    """Their texts end with the decoder's own mark; beams and forms are for causal models."""
+    backbone = backbone_of(tiny_two_way(name))
+    prompt = parse("Say it: {text} [soft s 3] Now:[answer]").fill(s=np.full((3, backbone.width), 0.1, np.float32))
+    rows = apart(ROWS)
+    ended, bare = (backbone.bind(prompt, rows, Targets(rows.answers(), ended=some)) for some in (True, False))
+    assert ended.target_lengths == tuple(length + 1 for length in bare.target_lengths) == (3, 2, 10)
+    assert (ended.score(range(3)) < bare.score(range(3))).all()
+    found = TextPredictor(prompt, Generation(), backbone, 5).answers(ROWS)
+    assert [str(text) for text in found] == [text.strip() for text in backbone.generate(prompt, ROWS, max_tokens=5)]
+    assert [text.tokens for text in found] == [5, 10]
+    with pytest.raises(SettingsError, match="which has an encoder and a decoder"):
+        backbone.generate(prompt, ROWS, beams=2)
