@@ -68,6 +68,10 @@ def test_rouge_is_the_packages_own() -> None:
     assert generation.statistics(TEXTS, REFERENCES)["rouge_l"][:, 0].tolist() == pytest.approx(best)
 
 
+def test_words_of_other_scripts_count() -> None:
+    assert generation.rouge_sums()("Привет, мир", ["привет мир и все"]) == [pytest.approx(2 * 1.0 * 0.5 / 1.5), 1.0]
+
+
 def test_exact_match_token_f1_length_and_repetition_by_hand() -> None:
     assert generation.exact_sums(" Rain. ", ["Snow", "Rain."]) == [1.0, 1.0]
     assert generation.exact_sums("rain.", ["Rain."]) == [0.0, 1.0]

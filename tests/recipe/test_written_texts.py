@@ -59,7 +59,7 @@ def test_a_comparison_of_methods_that_write(task: str, files: dict[str, Path], t
         prompt=PLAIN if task == "generate" else None,
         budget="6ktokens",
         settings=chosen,
-        task_settings={"max_tokens": "6", "main": "rouge_l"},
+        task_settings={"max_tokens": "6", "main": "token_f1"},
     )
     cells = {cell.method: cell for cell in report.comparison.cells}
     assert set(cells) == set(methods)
@@ -70,7 +70,7 @@ def test_a_comparison_of_methods_that_write(task: str, files: dict[str, Path], t
     assert cells["lora"].prompt == ""
     assert cells["soft"].prompt
     assert any("tok:13a" in note for note in report.comparison.notes)
-    assert report.comparison.measures[0] == "rouge_l"
+    assert report.comparison.measures[0] == "token_f1"
 
 
 def test_vectors_learn_what_is_to_be_written(tiny_backbone: HuggingFaceBackbone) -> None:
@@ -157,7 +157,7 @@ def test_the_commands(files: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
         ]
     )
     made = json.loads(capsys.readouterr().out)
-    assert "dev_chrf" in made
+    assert "dev_rouge_l" in made
     main(["evaluate", place, str(files["generate"]), "--json"])
     scored = json.loads(capsys.readouterr().out)
     assert set(Generation().measures) <= set(scored)

@@ -68,9 +68,10 @@ def bleu_sums() -> Callable[[str, References], Sequence[float]]:
 def rouge_sums() -> Callable[[str, References], Sequence[float]]:
     """What gives a row's ROUGE-L F against its nearest reference, and 1.
 
-    Source: Lin 2004, as the package rouge-score computes it, without its stemmer.
+    Source: Lin 2004, as the package rouge-score computes it, without its stemmer. Its own words are those of ASCII letters
+        alone; ours are of any script, and the same in English.
     """
-    scorer = _needed("rouge_score.rouge_scorer", "rouge-score").RougeScorer(["rougeL"])
+    scorer = _needed("rouge_score.rouge_scorer", "rouge-score").RougeScorer(["rougeL"], tokenizer=_Words())
     return lambda text, references: [scorer.score_multi(list(references), text)["rougeL"].fmeasure, 1.0]
 
 
@@ -169,6 +170,14 @@ def _needed(module: str, package: str) -> Any:
         raise SettingsError(
             f"scores of written texts without the package {package}", package, "pip install 'pegbox[generate]'"
         ) from error
+
+
+class _Words:
+    """Words as rouge-score takes them."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words of a text."""
+        return _words(text)
 
 
 def _words(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from pegbox.prompt import Prompt, SoftSlot
 from pegbox.task.likelihood import BoundLikelihood, Likelihood
 from pegbox.task.task import Statistics, Task
 
-RANKED = ("chrf", "bleu", "rouge_l", "exact_match", "token_f1")
+RANKED = ("rouge_l", "chrf", "bleu", "token_f1", "exact_match")
 """What texts may be ranked by."""
 SHOWN = ("perplexity", "length_ratio", "repetition")
 DEV_ROWS = 100
@@ -54,14 +54,15 @@ class Generation(Task):
     ranked by what is written.
 
     Settings:
-        main: the measure that methods are ranked by: chrf, bleu, rouge_l, exact_match or token_f1.
+        main: the measure that methods are ranked by: rouge_l, chrf, bleu, token_f1 or exact_match. chrF minds what is missing
+            more than what is too much, so that texts of twice the length come off well by it.
         max_tokens: the most that is written. None: a quarter more than the longest training reference takes.
         stop, temperature, top_p, seed, beams, length_penalty, regex, json_schema: see `pegbox.backbone.decoding.Decoding`.
     """
 
     name: ClassVar[str] = "generate"
 
-    main: str = "chrf"
+    main: str = "rouge_l"
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
