@@ -1,6 +1,7 @@
 """Different prompts in one pass against one prompt, soft vectors against none, PEFT's switching, and many clients against one.
 
     .venv/bin/python bench/serving.py [--model smollm2] [--seconds 10] [--dtype auto]
+    .venv/bin/python -m bench.serving --steady 120     # only latencies at 70 % of what 16 clients get, for two minutes
 
 Prompts are random vectors: what they say does not matter to the clock. The first three are measured turn by turn, so that a
 busy machine slows all alike. The clients go through HTTP, in this process, and check every label.
@@ -144,6 +145,22 @@ def clients(backbone: HuggingFaceBackbone, seconds: float, counts: Sequence[int]
         thread.join()
 
 
+def steady(model: str, dtype: str, seconds: float) -> None:
+    """Latencies at 70 % of what 16 clients get at most, from a server in a process of its own; every label is checked."""
+    from bench.loading import closed, paced, serving
+
+    with serving(model, dtype) as lane:
+        closed(lane, 16, 2)  # every prompt's beginning is in the store
+        most = len(closed(lane, 16, 10)) / 10
+        print(f"16 clients: {most:.1f} rows/s at most", flush=True)
+        took = paced(lane, 16, 0.7 * most, seconds)
+        p50, p99 = np.quantile(took, [0.5, 0.99])
+        print(
+            f"at {0.7 * most:.1f} rows/s for {seconds:g} s ({len(took)} rows, no wrong label): "
+            f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, p99 / p50 {p99 / p50:.2f}"
+        )
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser()
@@ -151,7 +168,11 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--prompts", type=int, default=100)
+    parser.add_argument("--steady", type=float, help="only so many seconds at 70 %% of the load of 16 clients")
     given = parser.parse_args()
+    if given.steady:
+        steady(given.model, given.dtype, given.steady)
+        return
     backbone = HuggingFaceBackbone(load(given.model, given.dtype))
     many = [backbone.standing(prompt(seed, backbone.width), LABELS) for seed in range(given.prompts)]
     none = backbone.standing(parse(NONE.replace("\n", r"\n")), LABELS)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pegbox.artifact import Tuned, add_evaluation, as_rows, free_place, load, read_prompt, row_marks, seen_rows
+from pegbox.artifact import Tuned, add_evaluation, as_rows, free_place, load, read_prompt, seen_rows
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
+from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, DataError, PegboxError
 from pegbox.prompt import Prompt, format, parse
@@ -120,6 +121,24 @@ def test_a_folder_may_be_named_by_where_one_is(tuned: Tuned, tmp_path: Path, mon
     assert tuned.save(".") == tmp_path / "here"
     monkeypatch.chdir(tmp_path)
     assert read_prompt("here") == tuned.prompt
+
+
+def test_a_deep_slot_comes_back_to_the_bit_and_knows_its_width(tiny_backbone: HuggingFaceBackbone, tmp_path: Path) -> None:
+    prompt = parse("[deep d 3][soft s 2]{text} Mood: [answer]")
+    deep = tiny_backbone.keys_values(tiny_backbone.encode("Sor")).numpy()
+    prompt = prompt.fill(d=deep * 1.01, s=np.full((2, 64), 0.1, np.float32))
+    one = Tuned(PromptPredictor(prompt, Classification(("bad", "good")), tiny_backbone))
+    place = one.save(tmp_path / "deep")
+    again = load(place, tiny_backbone)
+    assert again.prompt == prompt
+    assert again.predictor.parameters == 3 * tiny_backbone.deep_width + 2 * 64
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), one.predict_proba(TEXTS))
+    vectors(place, lambda v: v.update(d=np.zeros((3, 64), np.float32)))
+    with pytest.raises(ArtifactError, match=r"vectors of shape \(3, 64\) for 'd'\n  expected: vectors of width 128"):
+        read_prompt(place)
+    rewritten(place / "manifest.json", lambda c: c["model"].pop("deep_width"))
+    with pytest.raises(ArtifactError, match="is damaged: KeyError"):
+        read_prompt(place)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------

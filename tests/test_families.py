@@ -36,7 +36,7 @@ from pegbox.export.peft import to_peft
 from pegbox.prompt import parse
 from pegbox.serve.settings import Limits
 from pegbox.serve.start import Serving, serve
-from pegbox.tune.lexicon import single_words
+from pegbox.tune.lexicon import build_lexicon, single_words
 
 Moods = Callable[[int, int], Rows]
 KNOWN = ["good", "bad", "fine", "lovely", "bright", "sweet", "dull", "awful", "grey", "sour", "day", "classify", "the", "text"]
@@ -176,6 +176,17 @@ def test_words_for_labels_are_found_whether_or_not_their_tokens_hold_a_space(bac
             assert backbone.encode((" " if spaced else "") + word) == (token,)
 
 
+def test_a_masked_models_lexicon_takes_no_first_tokens_for_words(backbones: dict[str, LoadedBackbone]) -> None:
+    for family, own in (("bert", ()), ("t5", ((0,), (1,)))):
+        backbone = backbones[family]
+        logs, gold = np.zeros((8, len(backbone.vocabulary()[1]))), np.arange(8) % 2
+        found = build_lexicon(logs, gold, [("days",), ("bad",)], backbone, True, 8, 3)
+        assert found.own == own
+        short = build_lexicon(logs, gold, [("day",), ("bad",)], backbone, True, 8, 3)
+        assert short.words[:2] == ("day", "bad")
+        assert short.own == ((0,), (1,))
+
+
 def test_label_words_the_tokenizer_cannot_tell_apart_are_refused(backbones: dict[str, LoadedBackbone]) -> None:
     rows = Rows.from_texts(["fine day"])
     with pytest.raises(PromptError, match="'Good' and 'good' are the same tokens"):
@@ -214,6 +225,16 @@ def test_over_long_texts_are_cut_so_that_all_is_read(family: str, backbones: dic
     assert torch.isfinite(bound.score([0, 1])).all()
     with pytest.raises(PromptError, match=r"takes 2\d\d positions"):
         backbone.bind(parse("[hard h] {text} [answer]"), rows, Choices(("good", "bad"))).score([0], {"h": [[7] * 90]})
+
+
+def test_a_target_takes_half_of_a_masked_models_room_and_all_of_a_decoders(backbones: dict[str, LoadedBackbone]) -> None:
+    """BERT: half of what [CLS] mood : [SEP] and a mask leave of 200. BART: all of 200 but the first of the two it starts on."""
+    rows, targets = Rows.from_texts(["day " * 400, "fine"]), Targets(("dull " * 400, "sweet"))
+    for family, length in (("bert", (200 - 5) // 2), ("bart", 199)):
+        bound: Any = backbones[family].bind(parse("mood: {text} [answer]"), rows, targets)
+        assert bound.cut_rows == (0,)
+        assert [len(ids) for ids in bound.targets] == [length, 1]
+        assert torch.isfinite(bound.score([1])).all()
 
 
 def test_an_encoders_readings_are_kept_where_nothing_is_live(backbones: dict[str, LoadedBackbone]) -> None:

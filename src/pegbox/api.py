@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pegbox
-from pegbox.artifact import Tuned, load, opened, seen_marks, seen_rows
+from pegbox.artifact import Tuned, load, opened, seen_rows
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.check import which
@@ -130,7 +130,7 @@ def tune(
     outcome = run(job, backbone, train, judged, Trail(place, watch))
     record = record_of(job, outcome, backbone, train, judged)
     record["notes"] = [*notes, *record["notes"]]
-    seen = frozenset(mark for part in (train, judged) for mark in seen_marks(asked, outcome.predictor.prompt, part))
+    seen = frozenset(mark for part in (train, judged) for mark in asked.marks(outcome.predictor.prompt, part))
     return Tuned(outcome.predictor, record, outcome.trail, seen)
 
 
@@ -213,7 +213,7 @@ def evaluate(
         raise DataError("data without test rows", "a sealed test part", "read it with test_size=0.2, or give rows to score")
     more = (*tuned.further_fields, *([] if group is None or group in tuned.further_fields else [group]))
     rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(tuned.task.name, data, text, label, more)
-    rows = rows if group is None else rows.grouped(group, tuned.task.reads(tuned.prompt))
+    rows = rows if group is None or rows.groups is not None else rows.grouped(group, tuned.task.reads(tuned.prompt))
     found: Evaluation | MeasuredEvaluation
     if isinstance(tuned.task, Classification):
         found = evaluate_predictor(tuned.classifier, rows, tuned.labels)

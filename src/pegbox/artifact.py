@@ -2,8 +2,8 @@
 
     manifest.json        format, method, settings, seed, versions, digests of model and data, evaluations
     prompt.json          the prompt in notation; the task with its settings, and what was fitted besides: of a classification
-                         the labels and their words, and the calibration
-    vectors.safetensors  the soft slots' vectors, float32 (only where there are soft slots)
+                          the labels and their words, and the calibration
+    vectors.safetensors  what soft slots and their like hold, float32 (only where there are such slots)
     seen.txt             short digests of the rows that were there in tuning, to notice them among test rows
     trail.jsonl          the record of the run
 
@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
-from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
 from pegbox.errors import ArtifactError, PromptError, SettingsError
-from pegbox.prompt import Prompt, SoftSlot, format, parse
+from pegbox.prompt import Prompt, format, parse
+from pegbox.slot_files import check_vectors, model_of, vectors_of, widths_of
 from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
 from pegbox.task.registry import entry
@@ -52,7 +52,7 @@ class Tuned:
             classification, a `pegbox.task.task.Prompted` of any other task.
         record: where it came from: method, settings, seed, budget, versions, digests, dev scores.
         trail: the run's events.
-        seen: marks of the rows that were there in tuning; see `row_marks`.
+        seen: marks of the rows that were there in tuning; see `pegbox.task.task.Task.marks`.
         evaluations: the openings of test rows so far, in order.
     """
 
@@ -146,10 +146,9 @@ class Tuned:
         if vectors := vectors_of(prompt):
             (folder / "vectors.safetensors").write_bytes(save(vectors))  # `save_file` would lock others out
         write_json(folder / "prompt.json", self._content())
-        backbone = self.backbone
         manifest = {
             "format": FORMAT,
-            "model": {"name": backbone.name, "digest": backbone.digest, "width": backbone.width, "dtype": backbone.dtype},
+            "model": model_of(self.backbone, prompt),
             "digest": _digest(prompt, self._content()),
             "evaluations": self.evaluations,
             **self.record,
@@ -177,15 +176,6 @@ def free_place(folder: str | Path) -> Path:
             f"{folder} is there already and is no artifact", "a new folder, or an artifact to replace", "choose another name"
         )
     return target
-
-
-def vectors_of(prompt: Prompt) -> dict[str, NDArray[np.float32]]:
-    """What the prompt's filled soft slots hold. Shape: [P, H] for each slot."""
-    return {
-        name: np.asarray(slot.vectors)
-        for name, slot in prompt.slots.items()
-        if isinstance(slot, SoftSlot) and slot.vectors is not None
-    }
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -232,9 +222,9 @@ def read_prompt(folder: str | Path) -> Prompt:
     manifest, content = read_folder(path)
     try:
         prompt = parse(content["notation"])
-        if soft := [name for name, slot in prompt.slots.items() if isinstance(slot, SoftSlot)]:
+        if widths := widths_of(prompt, manifest["model"]):
             vectors = load_file(path / "vectors.safetensors")
-            _check_vectors(path, vectors, soft, int(manifest["model"]["width"]))
+            check_vectors(path, vectors, widths)
             prompt = prompt.fill(**vectors)
         known = manifest["digest"]
     except (OSError, SafetensorError, PromptError, KeyError, TypeError, ValueError) as error:
@@ -253,18 +243,6 @@ def read_task(folder: str | Path) -> Task:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = error.came if isinstance(error, SettingsError) else f"{type(error).__name__}: {error}"
         raise _damaged(path, why) from error
-
-
-def _check_vectors(path: Path, vectors: Mapping[str, NDArray[Any]], soft: Sequence[str], width: int) -> None:
-    if set(vectors) != set(soft):
-        raise ArtifactError(f"{path} has vectors for {sorted(vectors)}", f"vectors for {sorted(soft)}", "copy or tune it again")
-    for name, found in vectors.items():
-        if found.ndim != 2 or found.shape[1] != width:
-            raise ArtifactError(
-                f"{path} has vectors of shape {found.shape} for {name!r}", f"vectors of width {width}", "copy or tune it again"
-            )
-        if not np.isfinite(found).all():
-            raise ArtifactError(f"{path} has vectors for {name!r} that are not finite", "numbers", "copy or tune it again")
 
 
 def _damaged(path: Path, why: str) -> ArtifactError:
@@ -338,14 +316,7 @@ def opened(evaluations: list[Mapping[str, Any]], evaluation: Mapping[str, Any]) 
     return count
 
 
-def seen_marks(task: Task, prompt: Prompt, rows: Rows) -> list[str]:
-    """The `row_marks` of what this prompt reads of the rows; of tasks besides classification, of the rows' text as shown."""
-    if isinstance(task, Classification):
-        return row_marks(rows, prompt.field_names)
-    return row_marks(Rows.from_texts(task.inputs(prompt, rows)), ("text",))
-
-
 def seen_rows(tuned: Tuned, rows: Rows) -> list[int]:
     """The numbers of those of these rows that were there when the prompt was tuned."""
-    marks = seen_marks(tuned.task, tuned.prompt, rows)
+    marks = tuned.task.marks(tuned.prompt, rows)
     return [number for number, mark in zip(rows.numbers, marks, strict=True) if mark in tuned.seen]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
-from pegbox.errors import ServerError, SettingsError
+from pegbox.errors import DataError, ServerError, SettingsError
 
 ROWS = 256
 """Rows in one request."""
@@ -91,6 +91,7 @@ class ServedPrompt:
         self.client, self.name, self.about = client, name, about
         self.labels: tuple[str, ...] = tuple(about["labels"])
         self._last: tuple[Rows, tuple[int, ...]] | None = None
+        self._requests: list[tuple[str, int]] = []
 
     def __repr__(self) -> str:
         return f"ServedPrompt({self.name!r} on {self.client.url}, labels {', '.join(self.labels)})"
@@ -111,6 +112,7 @@ class ServedPrompt:
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
         """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C]."""
         rows = as_rows(texts, self.further_fields)
+        self._requests = []
         found = [row for at in range(0, len(rows), ROWS) for row in self._asked(rows.fields[at : at + ROWS])]
         self._last = rows, tuple(at for at, row in enumerate(found) if row["cut"])
         return np.array([[row["probabilities"][label] for label in self.labels] for row in found], dtype=np.float32)
@@ -122,6 +124,18 @@ class ServedPrompt:
         assert self._last is not None
         return self._last[1]
 
+    def feedback(self, labels: Sequence[str | None]) -> None:
+        """Tells the server what the right labels of the rows were that were predicted last; None where it is not known.
+
+        Raises: ServerError; DataError for another number of labels than there were rows.
+        """
+        if len(labels) != (count := sum(rows for _, rows in self._requests)):
+            raise DataError(f"{len(labels)} labels for the {count} rows predicted last", "one for each", "say None if need be")
+        at = 0
+        for request, rows in self._requests:
+            self.client.ask("POST", "/v1/feedback", {"request": request, "labels": list(labels[at : at + rows])})
+            at += rows
+
     def _asked(self, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         path = f"/v1/prompts/{urllib.parse.quote(self.name, safe='@')}/predict"
         answer = self.client.ask("POST", path, {"rows": [dict(row) for row in rows]})
@@ -131,4 +145,5 @@ class ServedPrompt:
                 f"the labels {', '.join(self.labels)}",
                 "ask the client for the prompt again, or for one of its versions",
             )
+        self._requests.append((answer["request"], len(rows)))
         return list(answer["predictions"])

@@ -43,9 +43,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     whole = Engine.branches
 
-    def counted(self: Engine, head: Any, embeds: torch.Tensor, stem: int, lengths: Any) -> torch.Tensor:
+    def counted(self: Engine, heads: Any, embeds: torch.Tensor, stem: int, lengths: Any) -> torch.Tensor:
         seen.append(len(lengths))
-        return whole(self, head, embeds, stem, lengths)
+        return whole(self, heads, embeds, stem, lengths)
 
     monkeypatch.setattr(Engine, "branches", counted)
     return seen

@@ -123,12 +123,14 @@ def test_a_folder_that_peft_itself_wrote_comes_in(tmp_path: Path) -> None:
 )
 def test_what_peft_cannot_hold_is_refused(notation: str, tmp_path: Path, tiny_backbone: HuggingFaceBackbone) -> None:
     saved(notation, tmp_path / "prompt", tiny_backbone)
-    with pytest.raises(PromptError, match="one soft slot, before everything else"):
+    with pytest.raises(PromptError, match="one soft or deep slot, before everything else"):
         to_peft(tmp_path / "prompt", tmp_path / "peft")
     assert not (tmp_path / "peft").exists()
 
 
-@pytest.mark.parametrize("content", [{"peft_type": "PREFIX_TUNING"}, {"peft_type": "PROMPT_TUNING"}, {}, []])
+@pytest.mark.parametrize(
+    "content", [{"peft_type": "LORA"}, {"peft_type": "PREFIX_TUNING"}, {"peft_type": "PROMPT_TUNING"}, {}, []]
+)
 def test_other_folders_are_refused(content: Any, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps(content))
     with pytest.raises(ArtifactError):
@@ -146,17 +148,30 @@ def client_in(folder: Path) -> ModuleType:
 
 def test_the_vllm_client_puts_the_vectors_where_the_slot_stands(tmp_path: Path, tiny_backbone: HuggingFaceBackbone) -> None:
     tuned = saved(CHAT, tmp_path / "prompt", tiny_backbone)
-    main(["export", str(tmp_path / "prompt"), "--to", "vllm", "--out", str(tmp_path / "vllm")])
+    main(["export", str(tmp_path / "prompt"), "--to", "vllm", "--out", str(tmp_path / "vllm"), "--content-format", "openai"])
     system, user = client_in(tmp_path / "vllm").messages({"text": "so {text} dull"}, torch.bfloat16)
     assert system == {"role": "system", "content": [{"type": "text", "text": "Sort."}]}
     assert user["role"] == "user"
     parts = user["content"]
-    assert [part.get("text") for part in parts] == ["Mind ", None, " this: ", "so {text} dull", " ", "now"]
+    assert [part.get("text") for part in parts] == ["Mind", None, " this: so {text} dull now"]
     assert parts[1]["type"] == "prompt_embeds"
     sent = torch.load(io.BytesIO(base64.b64decode(parts[1]["data"])), weights_only=True)
     vectors = torch.tensor(tuned.prompt.slots["a"].vectors)  # type: ignore[union-attr]
     assert sent.dtype == torch.bfloat16
     assert torch.equal(sent, vectors.bfloat16())
+
+
+def test_the_new_line_that_vllm_writes_between_parts_is_left_to_it(tmp_path: Path, tiny_backbone: HuggingFaceBackbone) -> None:
+    notation = r"[user] Mind\n[soft a 3][soft b 1]\n{text}. [assistant] [answer]"
+    tuned = saved(notation, tmp_path / "prompt", tiny_backbone)
+    main(["export", str(tmp_path / "prompt"), "--to", "vllm", "--out", str(tmp_path / "vllm")])
+    (user,) = client_in(tmp_path / "vllm").messages({"text": "so dull"}, torch.float32)
+    assert [part.get("text") for part in user["content"]] == ["Mind", None, "so dull."]
+    sent = torch.load(io.BytesIO(base64.b64decode(user["content"][1]["data"])), weights_only=True)
+    np.testing.assert_array_equal(sent, np.concatenate([tuned.prompt.slots[name].vectors for name in "ab"]))  # type: ignore[union-attr]
+    saved(CHAT, tmp_path / "other", tiny_backbone)
+    with pytest.raises(PromptError, match="meet vectors on one line"):
+        to_vllm(tmp_path / "other", tmp_path / "second")
 
 
 @pytest.mark.parametrize("notation", [FIRST, "[user] [soft a 3]{text} [assistant] Mood: [answer]"])

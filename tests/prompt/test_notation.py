@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pegbox.errors import PromptError
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn, format, parse
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn, VectorSlot, format, parse
 
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
@@ -35,7 +35,7 @@ def segments(draw: st.DrawFn, answer: bool) -> tuple[Segment, ...]:
 
 
 def distinct(turns: tuple[Turn, ...]) -> bool:
-    names = [s.name for turn in turns for s in turn.segments if isinstance(s, HardSlot | SoftSlot)]
+    names = [s.name for turn in turns for s in turn.segments if isinstance(s, HardSlot | VectorSlot)]
     return len(set(names)) == len(names)
 
 
@@ -44,7 +44,14 @@ EARLIER = st.builds(Turn, st.sampled_from(["system", "user", "assistant"]), segm
 CHAT = st.tuples(st.lists(EARLIER, max_size=3), segments(answer=True)).map(
     lambda drawn: (*drawn[0], Turn("assistant", drawn[1]))
 )
-PROMPTS = st.one_of(PLAIN, CHAT).filter(distinct).map(Prompt)
+DEEP = st.none() | st.builds(DeepSlot, SLOT_NAMES, st.integers(1, 999))
+
+
+def deepened(turns: tuple[Turn, ...], deep: DeepSlot | None) -> tuple[Turn, ...]:
+    return turns if deep is None else (Turn(turns[0].role, (deep, *turns[0].segments)), *turns[1:])
+
+
+PROMPTS = st.builds(deepened, st.one_of(PLAIN, CHAT), DEEP).filter(distinct).map(Prompt)
 
 
 @settings(max_examples=150, deadline=None)
@@ -53,6 +60,25 @@ def test_any_prompt_comes_back_from_its_notation(prompt: Prompt) -> None:
     written = format(prompt)
     assert parse(written) == prompt
     assert format(parse(written)) == written
+
+
+def test_a_deep_slot_stands_before_everything_and_in_a_chat_before_the_turns() -> None:
+    assert parse("[deep steer 8] Text: {text} [answer]") == Prompt.of(
+        DeepSlot("steer", 8), Text(" Text: "), Field("text"), Text(" "), Answer()
+    )
+    chat = parse("[deep steer 8] [system] Sort. [user] {text} [assistant] [answer]")
+    assert chat.turns[0] == Turn("system", (DeepSlot("steer", 8), Text("Sort.")))
+    assert parse("[system] [deep steer 8]Sort. [user] {text} [assistant] [answer]") == chat
+    assert format(chat) == "[deep steer 8] [system] Sort. [user] {text} [assistant] [answer]"
+    for late in (
+        "Text: [deep a 8]{text}[answer]",
+        "[soft s 2][deep a 8]{text}[answer]",
+        "[deep a 1][deep b 1][answer]",
+    ):
+        with pytest.raises(PromptError, match=r"something before \[deep"):
+            parse(late)
+    with pytest.raises(PromptError, match="words before the first turn"):
+        parse("[deep steer 8] so [user] {text} [assistant] [answer]")
 
 
 def test_every_kind_of_segment_is_read() -> None:

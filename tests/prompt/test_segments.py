@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pegbox.errors import PromptError
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text, Turn, parse
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, Prompt, SoftSlot, Text, Turn, parse
 
 PROMPT = parse("[hard say] Review: {text} [soft steer 2] {more} Mood: [answer]")
 VECTORS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -93,6 +93,13 @@ def test_the_digest_sees_every_part() -> None:
     assert PROMPT.fill(say="a", steer=VECTORS.copy()).digest() == filled.digest()
 
 
+def test_slots_of_different_kinds_are_never_the_same() -> None:
+    soft, deep = SoftSlot("s", 2, VECTORS), DeepSlot("s", 2, VECTORS)
+    assert soft != deep
+    assert {soft, deep, DeepSlot("s", 2, VECTORS.copy())} == {deep, soft}
+    assert Prompt.of(soft, Answer()).digest() != Prompt.of(deep, Answer()).digest()
+
+
 def test_map_may_put_several_segments_or_none_in_the_place_of_one() -> None:
     longer = PROMPT.map(lambda s: (Text("<"), s, Text(">")) if s == Field("text") else s)
     assert longer == parse("[hard say] Review: <{text}> [soft steer 2] {more} Mood: [answer]")
@@ -130,6 +137,9 @@ def test_words_are_spaced_where_a_space_stands_before_them() -> None:
         (lambda: HardSlot("a b"), "a slot named 'a b'"),
         (lambda: SoftSlot("1", 2), "a slot named '1'"),
         (lambda: SoftSlot("s", 0), "soft slot 's' has length 0"),
+        (lambda: DeepSlot("d", 0), r"deep slot 'd' has length 0\n  expected: at least 1\n  what to do: write \[deep name 16\]"),
+        (lambda: DeepSlot("d", 3, VECTORS), r"vectors of shape \(2, 3\) for deep slot 'd' of length 3"),
+        (lambda: parse("[deep d 2]{text}[answer]").fill(d="words"), "words for deep slot 'd'"),
         (lambda: Answer((("a", ("x",)), ("a", ("y",)))), "words for the label 'a' twice"),
         (lambda: Answer((("a", ()),)), "no words for the label 'a'"),
     ],

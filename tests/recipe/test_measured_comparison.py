@@ -180,7 +180,7 @@ def test_the_commands(moods: Moods, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "by lang" in out
     report = json.loads((tmp_path / "run/report.json").read_text(encoding="utf-8"))
     assert report["comparison"]["settings"]["task"]["threshold"] == 0.4
-    assert "task-set" in (tmp_path / "run/recipe.toml").read_text(encoding="utf-8")
+    assert "task_set" in (tmp_path / "run/recipe.toml").read_text(encoding="utf-8")
     prompt = str(tmp_path / "p")
     main(["tune", str(path), "--method", "zero-shot", "--out", prompt, *common])
     assert "spotting F1" in capsys.readouterr().out

@@ -49,7 +49,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("task", ["generate", "chat"])
 def test_a_comparison_of_methods_that_write(task: str, files: dict[str, Path], tiny_backbone: HuggingFaceBackbone) -> None:
-    methods = ("zero-shot", "few-shot", "search", "soft", "hybrid", "lora")
+    methods = ("zero-shot", "few-shot", "search", "soft", "deep", "lowrank", "input", "hybrid", "lora")
     chosen = {name: QUICK[name] for name in methods if name in QUICK}
     report = api.compare(
         str(files[task]),

@@ -54,9 +54,9 @@ class Served:
 
 
 @contextmanager
-def running(house: House) -> Iterator[str]:
-    """The house behind HTTP, and its address."""
-    config = uvicorn.Config(make_app(house), host="127.0.0.1", port=0, log_config=None, access_log=False)
+def running(app: Any) -> Iterator[str]:
+    """An application behind HTTP, and its address."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -92,11 +92,17 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
             for kind, one in prompts.items():
                 one.save(folder / kind)
             house = House.build(folder, HuggingFaceBackbone(tiny()), look_every=0.05, **settings)
-            served = Served(folder, house, stack.enter_context(running(house)), prompts)
+            served = Served(folder, house, stack.enter_context(running(make_app(house))), prompts)
             stack.callback(served.http.close)
             return served
 
         yield made
+
+
+@pytest.fixture
+def serving() -> Callable[..., Any]:
+    """Runs an application while a block lasts."""
+    return running
 
 
 @pytest.fixture

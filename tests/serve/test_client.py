@@ -16,7 +16,7 @@ import pegbox
 from pegbox import client as module
 from pegbox.cli import main
 from pegbox.data.rows import Rows
-from pegbox.errors import ServerError, SettingsError
+from pegbox.errors import DataError, ServerError, SettingsError
 from pegbox.serve.keys import Key, Keys
 from pegbox.serve.settings import Limits
 
@@ -91,6 +91,21 @@ def test_a_busy_server_is_asked_again(start: Start, monkeypatch: pytest.MonkeyPa
     assert len(soft.predict([*"abcd"])) == 4
     assert slept
     assert slept[0] >= 1
+
+
+def test_right_labels_go_back_to_the_requests_that_asked(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "ROWS", 2)
+    caplog.set_level("INFO", "pegbox.serve")
+    soft = pegbox.Client(start("soft").url).prompt("soft")
+    soft.predict([*"abc"])
+    soft.feedback(["good", None, "bad"])
+    told = [record.__dict__ for record in caplog.records if record.message in ("predicted", "feedback")]
+    assert [one["labels"] for one in told[2:]] == [["good", None], ["bad"]]
+    assert [one["request"] for one in told[:2]] == [one["request"] for one in told[2:]]
+    with pytest.raises(DataError, match="1 labels for the 3 rows predicted last"):
+        soft.feedback(["good"])
 
 
 def test_predict_on_the_command_line(start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

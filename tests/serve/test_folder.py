@@ -18,10 +18,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from pegbox.errors import ArtifactError, SettingsError
+from pegbox.prompt.names import Name
 from pegbox.serve.errors import ForbiddenError, TooLargeError
 from pegbox.serve.folder import FILES
 from pegbox.serve.keys import Key, Keys, add_key, read_keys
-from pegbox.serve.names import Name
 from pegbox.serve.packed import unpack
 from pegbox.serve.settings import Limits
 
@@ -125,8 +125,15 @@ BREAK: dict[str, Callable[[Path], object]] = {
     "linked folder": linked_folder,
     "offsets": offsets,
     "a pipe": lambda path: ((path / "prompt.json").unlink(), os.mkfifo(path / "prompt.json")),
+    "no text": lambda path: (path / "manifest.json").write_bytes(b"\xff\xfe{}"),
+    "nonsense notation": lambda path: change(path / "prompt.json", notation="[soft a"),
+    "a slot too many": lambda path: save_file({"a": np.zeros((5, 64)), "b": np.zeros((1, 64))}, path / "vectors.safetensors"),
     "strange name": lambda path: path.rename(path.with_name("so strange!")),
 }
+
+
+def test_there_are_twenty_ways_to_break_an_artifact() -> None:
+    assert len(BREAK) == 20
 
 
 def test_broken_artifacts_are_named_and_left_out_while_the_rest_is_served(start: Start, make_prompt: Any, until: Any) -> None:
@@ -145,6 +152,26 @@ def test_broken_artifacts_are_named_and_left_out_while_the_rest_is_served(start:
     assert all("expected:" in one["why"] for one in told["broken"] if one["folder"] != names["offsets"])
     assert served.predict("soft", "a").status_code == 200
     assert served.predict(names["changed"], "a").status_code == 404
+
+
+def test_an_artifact_that_breaks_what_reads_it_stops_no_other(
+    start: Start, make_prompt: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = start("soft")
+    opened = served.house.shelf._open
+
+    def broken(name: Name, path: Path) -> Any:
+        if name.base == "odd":
+            raise ZeroDivisionError
+        return opened(name, path)
+
+    monkeypatch.setattr(served.house.shelf, "_open", broken)
+    for name in ("odd", "words"):
+        make_prompt("words", served.prompts["soft"].backbone).save(served.folder / name)
+    until(lambda: served.predict("words", "a").status_code == 200)
+    (told,) = served.http.get("/v1/prompts").json()["broken"]
+    assert told["folder"] == "odd"
+    assert "ZeroDivisionError" in told["why"]
 
 
 def packed(folder: Path, **more: bytes) -> bytes:

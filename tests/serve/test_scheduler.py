@@ -14,8 +14,8 @@ from pegbox.backbone import mixed
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
+from pegbox.prompt.names import Name
 from pegbox.serve.errors import BusyError, FailedError, GoneError, LateError, StoppingError
-from pegbox.serve.names import Name
 from pegbox.serve.scheduler import Scheduler
 from pegbox.serve.served import Served
 from pegbox.serve.settings import Limits

@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 
 from pegbox.errors import SettingsError
-from pegbox.serve.names import Name
-from pegbox.serve.splits import drawn, read_splits
+from pegbox.prompt.names import Name
+from pegbox.serve.splits import Split, drawn, read_splits
 
 A, B = Name("a", 1), Name("b", 2)
 
 
 def test_shares_are_kept() -> None:
     chance = random.Random(0)
-    count = Counter(drawn({A: 3.0, B: 1.0}, {A, B}, chance) for _ in range(4000))
+    split = Split({A: 3.0, B: 1.0})
+    count = Counter(drawn(split, {A, B}, chance) for _ in range(4000))
     assert abs(count[B] / 4000 - 0.25) < 4 * (0.25 * 0.75 / 4000) ** 0.5
-    assert {drawn({A: 3.0, B: 1.0}, {B}, chance) for _ in range(20)} == {B}
-    assert drawn({A: 3.0, B: 1.0}, set(), chance) is None
+    assert {drawn(split, {B}, chance) for _ in range(20)} == {B}
+    assert drawn(split, set(), chance) is None
+    assert {drawn(Split({A: 1.0}, (B,)), {A, B}, chance) for _ in range(20)} == {A}
 
 
 UNREADABLE = {
@@ -35,6 +37,7 @@ UNREADABLE = {
     "no version": '{"m": {"a@1": 1, "b": 1}}',
     "a name with a version": '{"m@1": {"a@1": 1, "b@1": 1}}',
     "nothing of a share": '{"m": {"a@1": 0, "b@1": 1}}',
+    "shadows alone": '{"m": {"a@1": "shadow", "b@1": "shadow"}}',
     "no number": '{"m": {"a@1": NaN, "b@1": 1}}',
     "a path": '{"../m": {"a@1": 1, "b@1": 1}}',
     "deep": "[" * 100_000,

@@ -12,9 +12,9 @@ import torch
 
 from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
-from pegbox.backbone.laid import LaidOut, Written
+from pegbox.backbone.laid import PORTION, LaidOut, Written
 from pegbox.backbone.layout import Ids, Speller, common_start, sizes
-from pegbox.backbone.live import Variants, variants
+from pegbox.backbone.live import Variants
 from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Live
@@ -45,7 +45,10 @@ class HuggingFaceBound(LaidOut):
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
-        now = variants(live or {}, self.prompt, self.numbers, len(asked), self._engine)
+        if self._made_from_rows and len(asked) > PORTION and not torch.is_grad_enabled():  # each row's vectors are its own
+            portions = [asked[at : at + PORTION] for at in range(0, len(asked), PORTION)]
+            return torch.cat([self.score(portion, live) for portion in portions], dim=1)
+        now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             return self._read(self._plan(asked, now), range(len(asked)), now)
         with torch.no_grad():
@@ -57,9 +60,18 @@ class HuggingFaceBound(LaidOut):
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.next_words`."""
         asked = self._checked(index)
-        now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
+        now = self.values(asked)
         states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
+
+    def before(self, rows: int) -> list[Head]:
+        """What each of so many rows looks back on before its first code: a filled deep slot, or nothing."""
+        return [self._frozen.given] * rows
+
+    @property
+    def given(self) -> int:
+        """See `LaidOut.given`."""
+        return sum(run.length for run in self._frozen.given)
 
     def _plan(self, asked: list[int], now: Variants) -> Plan:
         """Where what is live begins, and what all the rows asked about look back on there."""
@@ -93,22 +105,22 @@ class HuggingFaceBound(LaidOut):
         A slot that stands before all the rows' own texts is the same for every row: it is run once for each variant, and the
         gradient flows back through its keys and values.
         """
-        shared = self._frozen.shared(plan.front.shared)
+        before = now.heads or (self._frozen.shared(plan.front.shared),) * now.count
         if plan.commons:
-            return [(shared, len(common)) for common in plan.commons]
+            return [(head, len(common)) for head, common in zip(before, plan.commons, strict=True)]
         if plan.whole or plan.front.blocks or now.per_row or len(plan.asked) == 1:
-            return [(shared, 0)] * now.count
+            return [(head, 0) for head in before]
         commons = [self._common(plan, now, variant) for variant in range(now.count)]
         with_one = [variant for variant, common in enumerate(commons) if common]
-        stems: list[tuple[Head, int]] = [(shared, 0)] * now.count
+        stems: list[tuple[Head, int]] = [(head, 0) for head in before]
         at_once = max(1, TOKENS // max(1, *map(len, commons)))
         for first in range(0, len(with_one), at_once):
             some = with_one[first : first + at_once]
             runs = [commons[variant] for variant in some]
             embeds = now.embeds(runs, some, [0] * len(runs))
-            made = self._engine.extend([shared] * len(runs), embeds, [len(run) for run in runs])
+            made = self._engine.extend([before[variant] for variant in some], embeds, [len(run) for run in runs])
             for variant, kept in zip(some, made, strict=True):
-                stems[variant] = ((*shared, kept), kept.length)
+                stems[variant] = ((*before[variant], kept), kept.length)
         return stems
 
     def _common(self, plan: Plan, now: Variants, variant: int) -> Ids:
@@ -191,7 +203,7 @@ class HuggingFaceBound(LaidOut):
         codes = [sum((row.codes for row in some), common) for some, common in zip(of, commons, strict=True)]
         lengths = [len(row.codes) for row in of[0]]
         embeds = now.embeds(codes, range(now.count), [0] * now.count)
-        hidden = self._engine.branches(rows[0].head, embeds, len(commons[0]), lengths)[:, len(commons[0]) :]
+        hidden = self._engine.branches([some[0].head for some in of], embeds, len(commons[0]), lengths)[:, len(commons[0]) :]
         states = [part for variant in hidden for part in variant.split(lengths)]
         return [part[row.read - 1 :] for part, row in zip(states, rows, strict=True)]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 
+from pegbox.backbone.deep import Kept
 from pegbox.backbone.seam import Spent
 from pegbox.errors import BackboneError
 
@@ -46,6 +48,21 @@ class Core:
     def training(self) -> bool:
         """Whether a pass now leads a gradient to weights that are being trained; never so for a frozen model."""
         return torch.is_grad_enabled() and any(weights.requires_grad for weights in self.model.parameters())
+
+    @cached_property
+    def mean_embedding(self) -> torch.Tensor:
+        """The mean of all words' input embeddings. Shape: [H], float32."""
+        with torch.no_grad():
+            return self.embedding.float().mean(0)
+
+    @property
+    def kept(self) -> Kept:
+        """How the model keeps a position, for deep slots. Raises BackboneError where it keeps none."""
+        raise BackboneError(
+            f"a deep slot for {type(self.model).__name__}",
+            "a causal model, which looks back on kept keys and values",
+            "use a soft slot on this model",
+        )
 
     def logits(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
         """The output matrix's rows for these tokens (all of them by default), applied to hidden states.

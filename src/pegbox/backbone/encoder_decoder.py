@@ -20,7 +20,7 @@ from pegbox.backbone.engine import Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.laid import LaidOut, Written
 from pegbox.backbone.layout import Ids, Speller
-from pegbox.backbone.live import Variants, variants
+from pegbox.backbone.live import Variants
 from pegbox.backbone.loaded import Kind
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.passes import Row, batches
@@ -64,7 +64,7 @@ class EncoderDecoderBound(LaidOut):
     def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
-        now = variants(live or {}, self.prompt, self.numbers, len(asked), self._engine)
+        now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             return self._read(asked, range(len(asked)), now)
         order = sorted(range(len(asked)), key=lambda at: (self._length(asked[at]), asked[at]))
@@ -79,7 +79,7 @@ class EncoderDecoderBound(LaidOut):
 
     def readings(self, asked: Sequence[int]) -> list[Head]:
         """The encoder's readings of rows, all slots filled."""
-        now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
+        now = self.values(asked)
         return self._readings(asked, range(len(asked)), now)
 
     def _readings(self, asked: Sequence[int], some: Sequence[int], now: Variants) -> list[Head]:

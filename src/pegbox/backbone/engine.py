@@ -19,6 +19,7 @@ from transformers import DynamicCache
 
 from pegbox.backbone import attention
 from pegbox.backbone.core import Core
+from pegbox.backbone.deep import Kept
 from pegbox.backbone.seam import Spent
 from pegbox.backbone.storage import Block, KeysValues
 
@@ -44,6 +45,16 @@ class Engine(Core):
         super().__init__(model, spent)
         self._query_heads: int = int(model.config.get_text_config().num_attention_heads)
         self._check_logits()
+
+    @functools.cached_property
+    def kept(self) -> Kept:
+        """See `pegbox.backbone.core.Core.kept`: seen on one token, which counts as nothing spent."""
+        before = replace(self.spent)
+        with torch.no_grad():
+            embeds = self.model.get_input_embeddings()(torch.tensor([[1]], device=self.device))
+            found = Kept.of(self.extend([()], embeds, [1])[0])
+        self.spent.forward, self.spent.backward = before.forward, before.backward
+        return found
 
     def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of the new positions.
@@ -78,26 +89,26 @@ class Engine(Core):
         mask = None if bool(seen.all()) else seen.long()
         return self._through([], embeds, mask, positions, cache, seen.shape[1] - 1, len(embeds))[0]
 
-    def branches(self, head: Head, embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
+    def branches(self, heads: Sequence[Head], embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of K sequences: a stem, then branches that look back on it but not on each other.
 
         The weights are read once for all of them, and nothing is padded. See `packs`.
 
         Settings:
-            head: what the stems look back on.
+            heads: what each stem looks back on, equally long.
             stem: positions of the stem.
             lengths: positions of each branch.
 
         Shape: embeds [K, T, H], T = stem + all the branches; result [K, T, H], in the model's dtype.
         """
-        past, (count, width) = _length(head), embeds.shape[:2]
+        past, (count, width) = _length(heads[0]), embeds.shape[:2]
         branch = torch.tensor([-1] * stem + [n for n, length in enumerate(lengths) for _ in range(length)], device=self.device)
         places = torch.tensor([*range(stem), *(stem + at for length in lengths for at in range(length))], device=self.device)
         seen = ((branch == -1) | (branch == branch[:, None])) & torch.ones_like(branch.outer(branch), dtype=torch.bool).tril()
         mask = torch.cat([seen.new_ones(width, past), seen], dim=1)[None, None]
-        cache = DynamicCache(side_by_side([head] * count, past)) if past else None
+        cache = DynamicCache(side_by_side(heads, past)) if past else None
         positions = (past + places).expand(count, -1)
-        return self._through([head], embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
+        return self._through(heads, embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
 
     def fan(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int) -> torch.Tensor:
         """Last hidden states of several branches to each head, which is held once for all of them. See `fans`.
@@ -132,7 +143,7 @@ class Engine(Core):
     def _fans(self) -> bool:
         """Whether `fan` gives what each branch alone would: proved on a few tokens, as `packs` is."""
         config = self.model.config.get_text_config()
-        if config._attn_implementation != attention.NAME or not self._full_attention:
+        if config._attn_implementation != attention.NAME or not self.full_attention:
             return False
 
         def both_ways(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,7 +154,7 @@ class Engine(Core):
         return self._proved(both_ways)
 
     @property
-    def _full_attention(self) -> bool:
+    def full_attention(self) -> bool:
         """Whether no layer has a window. Windows are measured by place in the sequence, which branches share."""
         config = self.model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
@@ -153,11 +164,14 @@ class Engine(Core):
     def packs(self) -> bool:
         """Whether `branches` gives what each branch alone would: proved on a few tokens, as not every model heeds positions."""
         config = self.model.config.get_text_config()
-        if config._attn_implementation not in (attention.NAME, "sdpa") or not self._full_attention:
+        if config._attn_implementation not in (attention.NAME, "sdpa") or not self.full_attention:
             return False
-        return self._proved(
-            lambda embeds: (self.branches((), embeds, 2, [1, 2])[0, 3:], self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])[0, 2:])
-        )
+
+        def both_ways(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            alone = self.hidden([()], embeds[:, [0, 1, 3, 4]], [4])
+            return self.branches([()], embeds, 2, [1, 2])[0, 3:], alone[0, 2:]
+
+        return self._proved(both_ways)
 
     @torch.no_grad()
     def _proved(self, both_ways: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> bool:

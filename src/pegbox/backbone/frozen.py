@@ -13,13 +13,14 @@ from functools import cached_property
 
 import torch
 
+from pegbox.backbone.deep import joined
 from pegbox.backbone.encoder_decoder_engine import EncoderDecoderEngine
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.layout import Ids
-from pegbox.backbone.live import Variants, variants
+from pegbox.backbone.live import Variants, given_run, variants
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.storage import Block
-from pegbox.prompt import Prompt
+from pegbox.prompt import DeepSlot, Prompt
 
 BLOCK = 32
 """Rows whose frozen parts are computed together."""
@@ -66,20 +67,27 @@ class Frozen:
         keys = tuple(("own", self._content(shared, *(own[row] for row in block))) for block in blocks)
         probe, *_ = self.shared(shared) or self._run([own[order[0]][:1]])
         size = self._store.bytes_each(probe)
-        wanted: list[tuple[Hashable, int]] = [(self._shared_key(shared), len(shared) * size)] if shared else []
+        common = len(shared) + sum(run.length for run in self.given)
+        wanted: list[tuple[Hashable, int]] = [(self._shared_key(shared), common * size)] if shared else []
         wanted += [(key, sum(len(own[row]) for row in block) * size) for key, block in zip(keys, blocks, strict=True)]
         block_of = {row: number for number, block in enumerate(blocks) for row in block}
         return Front(shared, own, blocks, keys, block_of, self._store.reserve(self, wanted))
 
     def shared(self, codes: Ids) -> Head:
-        """Keys and values of what all rows have in common; nothing for no codes."""
+        """Keys and values of what all rows have in common, the filled deep slot's included; nothing where there is nothing."""
         if not codes:
-            return ()
+            return self.given
         key = self._shared_key(codes)
         kept = self._store.get(key)
         if kept is None:
-            kept = self._store.put(key, self._run([codes]))
+            kept = self._store.put(key, (joined(*self.given, *self._run([codes])),))
         return kept
+
+    @cached_property
+    def given(self) -> Head:
+        """The deep slot's keys and values, where the prompt has one that is filled."""
+        slots = [slot for slot in self._prompt.slots.values() if isinstance(slot, DeepSlot) and slot.vectors is not None]
+        return tuple(given_run(torch.tensor(slot.vectors), self._engine) for slot in slots)
 
     def own(self, front: Front, index: Sequence[int]) -> list[Head]:
         """Each row's own frozen keys and values; kept blocks are read, blocks without room are computed as needed."""
@@ -107,6 +115,10 @@ class Frozen:
     def _content(self, *runs: Ids) -> str:
         """A digest of what stands at these codes: ids, and the vectors of filled slots."""
         found = hashlib.sha256(repr(runs).encode())
-        if any(c < 0 for codes in runs for c in codes):
-            found.update(self._prompt.digest().encode())
+        if self.given or any(c < 0 for codes in runs for c in codes):
+            found.update(self._digest.encode())
         return found.hexdigest()
+
+    @cached_property
+    def _digest(self) -> str:
+        return self._prompt.digest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from pegbox.backbone.bound import HuggingFaceBound
 from pegbox.backbone.decoding import Decoding
 from pegbox.backbone.engine import Engine
@@ -42,6 +44,13 @@ class HuggingFaceBackbone(LoadedBackbone):
 
     def _written(self, prompt: Prompt, rows: Rows, room: int) -> HuggingFaceBound:
         return HuggingFaceBound(prompt, rows, Written(room), self._engine, self.store, self._speller)
+
+    @torch.no_grad()
+    def keys_values(self, ids: Sequence[int]) -> torch.Tensor:
+        """See `pegbox.backbone.seam.Backbone.keys_values`."""
+        embeds = self.embed([*self._speller.start, *ids])[None]
+        run, *_ = self._engine.extend([()], embeds, [embeds.shape[1]])
+        return self._engine.kept.rows(run).float()
 
     def generate(
         self,

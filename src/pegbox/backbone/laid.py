@@ -10,13 +10,14 @@ from functools import cached_property
 import torch
 
 from pegbox.backbone.core import Core
+from pegbox.backbone.input_made import readings
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame, sizes, slot_ids
-from pegbox.backbone.live import Variants, codes
-from pegbox.backbone.seam import Answers, Choices, Targets
+from pegbox.backbone.live import Variants, codes, variants
+from pegbox.backbone.seam import Answers, Choices, Live, Targets
 from pegbox.backbone.trie import AnswerTrie, answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import DeepSlot, InputSlot, Prompt, VectorSlot
 
 PORTION = 128
 """Rows whose keys and values are held at a time when no gradient is asked for."""
@@ -94,7 +95,7 @@ class LaidOut:
     def _slot_lengths(self) -> dict[str, int]:
         """How many positions each slot is taken to need."""
         return {
-            name: slot.length if isinstance(slot, SoftSlot) else len(self._words[name]) if name in self._words else HARD_ROOM
+            name: slot.length if isinstance(slot, VectorSlot) else len(self._words[name]) if name in self._words else HARD_ROOM
             for name, slot in self.prompt.slots.items()
         }
 
@@ -137,6 +138,25 @@ class LaidOut:
         """See `pegbox.backbone.seam.Bound.target_lengths`."""
         return tuple(len(ids) for ids in self.targets or ())
 
+    @property
+    def given(self) -> int:
+        """Positions of a filled deep slot, which have no codes."""
+        return 0
+
+    def values(self, asked: Sequence[int], live: Live | None = None) -> Variants:
+        """What stands in the slots for these rows: what is live, and what input slots make of each row."""
+        return variants(live or {}, self.prompt, self.numbers, len(asked), self._engine, self._read_rows(asked))
+
+    def _read_rows(self, asked: Sequence[int]) -> torch.Tensor | None:
+        if not self._made_from_rows:
+            return None
+        pieces = ([self._layouts[row][at] for at in self._own_pieces] for row in asked)
+        return readings([tuple(token for ids in own for token in ids) for own in pieces], self._engine)
+
+    @cached_property
+    def _made_from_rows(self) -> bool:
+        return any(isinstance(slot, InputSlot) for slot in self.prompt.slots.values())
+
     def contexts(self, index: Sequence[int]) -> list[Ids]:
         """Each row's codes up to the answer, all slots filled."""
         return [self._flat(self._layouts[row]) for row in index]
@@ -176,8 +196,8 @@ class LaidOut:
             length = now.vectors[name].shape[2]
         elif name in self._words:
             return self._words[name]
-        elif isinstance(slot, SoftSlot) and slot.vectors is not None:
-            length = slot.length
+        elif isinstance(slot, VectorSlot) and (slot.vectors is not None or (now is not None and name in now.deep)):
+            length = 0 if isinstance(slot, DeepSlot) else slot.length  # a deep slot's positions are kept already
         else:
             raise PromptError(f"slot {name!r} is open", "every slot filled or live", f"tune the prompt, or fill {name!r} first")
         return codes(self.numbers[name], length)

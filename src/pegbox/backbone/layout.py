@@ -16,7 +16,7 @@ from typing import Any
 from pegbox.backbone.conversation import Conversation, conversation
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
-from pegbox.prompt import TURNS, Answer, Field, HardSlot, Prompt, SoftSlot, Text
+from pegbox.prompt import TURNS, Answer, DeepSlot, Field, HardSlot, Prompt, Text, VectorSlot
 from pegbox.prompt.turns import said
 
 Ids = tuple[int, ...]
@@ -132,16 +132,18 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
     """The prompt's layout: fixed ids, and the places of slots and fields.
 
     A model that starts its texts with no token of its own reads the end of another text first, where otherwise an empty field
-    could leave it with nothing to read.
+    could leave it with nothing to read. A deep slot stands before all this, a chat template's beginning included; the keys and
+    values of a start token are among its own, so none follows it.
 
     Raises: BackboneError when chat turns do not fit the model's template.
     """
-    pieces: list[Piece] = []
     own = _turns_at(prompt)
     # a user's turn in place of the row's own, whose piece then holds all that the template writes around them
     roles = ["user" if turn.role == TURNS else turn.role for turn in prompt.turns]
     between = speller.between(roles) if prompt.is_chat else None
-    pieces.append(speller.start if between is None else () if own == 0 else speller.structure(between[0]))
+    deep = next((Slot(name) for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)), None)
+    begin = speller.structure(between[0]) if between else () if deep else speller.start
+    pieces: list[Piece] = [() if own == 0 else begin]
     end: Ids = ()
     spaced = False
     for number, turn in enumerate(prompt.turns):
@@ -158,6 +160,8 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
                 pieces.append(_one(speller, pending))
                 pending = ""
                 continue
+            if isinstance(segment, DeepSlot):
+                continue
             pending, lent = _lend_space(pending)
             pieces.append(_one(speller, pending))
             pending = ""
@@ -170,12 +174,14 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
                 pieces.append(speller.structure(between[number + 1]))
     if not speller.after and not any(_never_empty(piece, prompt) for piece in pieces):
         pieces.insert(0, (speller.eos,))
-    return Frame(_merged(pieces), spaced, end[0] if end else speller.eos, end)
+    first = [deep] if deep else []
+    return Frame(_merged([*first, *pieces]), spaced, end[0] if end else speller.eos, end)
 
 
 def _never_empty(piece: Piece, prompt: Prompt) -> bool:
     if isinstance(piece, Slot):
-        return isinstance(prompt.slots[piece.name], SoftSlot)
+        slot = prompt.slots[piece.name]
+        return isinstance(slot, VectorSlot) and not isinstance(slot, DeepSlot)
     return piece.spaced or piece.after is not None if isinstance(piece, Own) else bool(piece)
 
 

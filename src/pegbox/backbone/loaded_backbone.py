@@ -67,6 +67,15 @@ class LoadedBackbone(ABC):
     def _engine_of(self, model: Any) -> Core:
         """What runs the model."""
 
+    @property
+    def deep_width(self) -> int:
+        """See `pegbox.backbone.seam.Backbone.deep_width`."""
+        return self._engine.kept.width
+
+    def keys_values(self, ids: Sequence[int]) -> torch.Tensor:  # noqa: ARG002  # causal models know more
+        """See `pegbox.backbone.seam.Backbone.keys_values`. Raises BackboneError: only causal models look back on a prefix."""
+        return torch.zeros(0, self._engine.kept.width)
+
     @abstractmethod
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> Bound:
         """See `pegbox.backbone.seam.Backbone.bind`."""
@@ -92,7 +101,7 @@ class LoadedBackbone(ABC):
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
         """See `pegbox.backbone.seam.Backbone.context_lengths`."""
         bound = self._written(prompt, rows, 0)
-        return [len(codes) + len(bound.after) for codes in bound.contexts(range(len(rows)))]
+        return [bound.given + len(codes) + len(bound.after) for codes in bound.contexts(range(len(rows)))]
 
     def cut_rows(self, prompt: Prompt, rows: Rows, room: int) -> tuple[int, ...]:
         """See `pegbox.backbone.seam.Backbone.cut_rows`."""

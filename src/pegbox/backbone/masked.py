@@ -15,7 +15,7 @@ import torch
 from pegbox.backbone.core import Core, before_output
 from pegbox.backbone.laid import LaidOut, Written
 from pegbox.backbone.layout import Ids, Speller
-from pegbox.backbone.live import Variants, variants
+from pegbox.backbone.live import Variants
 from pegbox.backbone.loaded import Kind
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.passes import Row, batches
@@ -99,7 +99,7 @@ class MaskedBound(LaidOut):
         Raises: BackboneError where a gradient is asked for of targets: it would take a pass for each token to be held.
         """
         asked = self._checked(index)
-        now = variants(live or {}, self.prompt, self.numbers, len(asked), self._engine)
+        now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             if self.targets is not None:
                 raise BackboneError(
@@ -115,7 +115,7 @@ class MaskedBound(LaidOut):
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.next_words`: at one mask."""
         asked = self._checked(index)
-        now = variants({}, self.prompt, self.numbers, len(asked), self._engine)
+        now = self.values(asked)
         states = self._states([self._row(now, 0, at, row, self._mask) for at, row in enumerate(asked)], now)
         return self._engine.logits(torch.cat(states), tokens).log_softmax(-1)
 

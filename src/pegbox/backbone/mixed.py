@@ -19,15 +19,16 @@ import torch
 
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Frozen
+from pegbox.backbone.input_made import readings
 from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame, slot_ids
-from pegbox.backbone.live import codes, variants
+from pegbox.backbone.live import Variants, codes, variants
 from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.storage import KeysValues
 from pegbox.backbone.trie import answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import DeepSlot, InputSlot, Prompt, VectorSlot
 
 CHUNK = 256
 """The most positions of one passage in one pass."""
@@ -43,6 +44,7 @@ class Passage:
         codes: what is still to be read.
         wanted: of how many last positions the hidden states are asked for; at least 1.
         keep: whether its keys and values are kept, to go on from.
+        values: what stands in the prompt's slots for this row.
 
     Shape: states [wanted, H], once it is read to its end.
     """
@@ -50,6 +52,7 @@ class Passage:
     standing: Standing
     head: Head
     codes: Ids
+    values: Variants
     wanted: int = 1
     keep: bool = False
     states: torch.Tensor | None = None
@@ -108,7 +111,9 @@ class Standing:
         self._filled = variants({}, prompt, self._numbers, 1, engine)
         self._frozen = Frozen(prompt, self._numbers, engine, store)
         self._fields = [at for at, piece in enumerate(self._framed.pieces) if isinstance(piece, Own)]
-        self._beginning = self._codes(self._framed.pieces[: min(self._fields, default=len(self._framed.pieces))])
+        self._made_from_rows = any(isinstance(slot, InputSlot) for slot in prompt.slots.values())
+        own = (at for at, piece in enumerate(self._framed.pieces) if self._of_rows(piece))
+        self._beginning = self._codes(self._framed.pieces[: next(own, None)])
         spaced = [(" " if self._framed.answer_spaced else "") + word for word in words]
         self._trie = answer_trie(speller.plain(spaced), self._framed.end, words) if words else None
         self._trunks: tuple[Ids, ...] = ((),) if self._trie is None else self._trie.trunks()
@@ -119,18 +124,18 @@ class Standing:
         """The passages that decide each row's answer among the words."""
         reach = max(map(len, self._trunks))
         made = []
-        for tail, cut in self._tails(rows, reach):
+        for tail, cut, values in self._tails(rows, reach):
             head, own = self._split(tail)
-            passages = (Passage(self, head, own + trunk, len(trunk) + 1) for trunk in self._trunks)
+            passages = (Passage(self, head, own + trunk, values, len(trunk) + 1) for trunk in self._trunks)
             made.append(Asked(tuple(passages), cut))
         return made
 
     def write(self, rows: Rows, room: int) -> list[Asked]:
         """For each row the passage that the model goes on from, with room for so many tokens."""
         made = []
-        for tail, cut in self._tails(rows, room):
+        for tail, cut, values in self._tails(rows, room):
             head, own = self._split(tail)
-            made.append(Asked((Passage(self, head, own, keep=True),), cut))
+            made.append(Asked((Passage(self, head, own, values, keep=True),), cut))
         return made
 
     @torch.no_grad()
@@ -153,21 +158,31 @@ class Standing:
         """The text of tokens that were written."""
         return self._speller.words(ids)
 
-    def embeds(self, codes: Ids) -> torch.Tensor:
-        """Embeddings of some of this prompt's codes. Shape: [T, H]."""
-        return self._filled.embeds([codes], [0], [0])[0]
-
-    def _tails(self, rows: Rows, reach: int) -> list[tuple[Ids, bool]]:
-        """Each row's codes up to the answer, and whether its texts were cut."""
+    def _tails(self, rows: Rows, reach: int) -> list[tuple[Ids, bool, Variants]]:
+        """Each row's codes up to the answer, whether its texts were cut, and what stands in the slots for it."""
         layouts = fill_frame(self._framed, rows, self._speller)
         return [self._row(rows, at, layout, reach) for at, layout in enumerate(layouts)]
 
-    def _row(self, rows: Rows, at: int, layout: Sequence[Ids | Slot | Own], reach: int) -> tuple[Ids, bool]:
-        slots = {name: len(self._slot(name)) for name in self.prompt.slots}
+    def _row(self, rows: Rows, at: int, layout: Sequence[Ids | Slot | Own], reach: int) -> tuple[Ids, bool, Variants]:
+        slots = {
+            name: slot.length if isinstance(slot, VectorSlot) else len(self._words[name])
+            for name, slot in self.prompt.slots.items()
+        }
         pieces = tuple(piece if not isinstance(piece, Own) else () for piece in layout)
         limit = self._engine.context - reach
         cut, was_cut = cut_to(pieces, self._fields, limit, slots, f"{rows.source}, row {rows.numbers[at]}")
-        return self._codes(cut), was_cut
+        return self._codes(cut), was_cut, self._values(cut)
+
+    def _values(self, layout: Sequence[Ids | Slot]) -> Variants:
+        if not self._made_from_rows:
+            return self._filled
+        own = tuple(token for at in self._fields for token in cast(Ids, layout[at]))
+        read = readings([own], self._engine)
+        return variants({}, self.prompt, self._numbers, 1, self._engine, read)
+
+    def _of_rows(self, piece: Ids | Slot | Own) -> bool:
+        """Whether what stands there differs from row to row."""
+        return isinstance(piece, Own) or (isinstance(piece, Slot) and isinstance(self.prompt.slots[piece.name], InputSlot))
 
     def _split(self, codes: Ids) -> tuple[Head, Ids]:
         """A row's codes as what is kept and what is its own, of which there is at least one."""
@@ -183,7 +198,9 @@ class Standing:
 
     def _slot(self, name: str) -> Ids:
         slot = self.prompt.slots[name]
-        if isinstance(slot, SoftSlot):
+        if isinstance(slot, DeepSlot):
+            return ()  # its keys and values are what is kept
+        if isinstance(slot, VectorSlot):
             return codes(self._numbers[name], slot.length)
         return self._words[name]
 
@@ -216,7 +233,7 @@ def _embeds(engine: Engine, passages: Sequence[Passage], codes: Sequence[Ids]) -
     made: torch.Tensor = engine.model.get_input_embeddings()(torch.tensor(ids, device=engine.device))
     for at, (passage, run) in enumerate(zip(passages, codes, strict=True)):
         if min(run) < 0:
-            made[at, : len(run)] = passage.standing.embeds(run)
+            made[at, : len(run)] = passage.values.embeds([run], [0], [0])[0]
     return made
 
 

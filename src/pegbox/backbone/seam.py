@@ -29,7 +29,7 @@ Live = Mapping[str, torch.Tensor | Words]
 """What stands in each named slot for one call.
 
 Shape: words as K sequences of ids or an integer tensor [K, P]; vectors as a float tensor [K, P, H], or [K or 1, B or 1, P, H]
-where each row has its own. 1 stands for all.
+where each row has its own. 1 stands for all. A deep slot takes [K, P, W], its keys and values; see `DeepSlot`.
 """
 
 
@@ -39,7 +39,8 @@ class Choices:
 
     Their log-probabilities are those of the words spelled token by token, at each token among the tokens that lead on to some
     choice; so they add up to 1 over the choices, a word may have any number of tokens, and longer words pay nothing for their
-    certain continuations. Only the choices' rows of the output matrix are multiplied.
+    certain continuations. Only the choices' rows of the output matrix are multiplied. A masked model reads all tokens of a word
+    at once, at as many masks (`pegbox.backbone.masked`).
 
     Settings:
         words: the answers.
@@ -56,7 +57,8 @@ class Choices:
 class Targets:
     """One text to be scored for each row (C = 1): the sum of its tokens' log-probabilities over the whole vocabulary.
 
-    A text longer than half of what the prompt's own words leave of the model's context is cut at its end.
+    A text longer than half of what the prompt's own words leave of the model's context is cut at its end; an encoder-decoder
+    model has all of its decoder for it. A masked model gives its pseudo-log-likelihood.
 
     Settings:
         ended: the token that ends an answer is scored too, so that a model can be taught where to stop; a text that was cut
@@ -126,6 +128,7 @@ class Backbone(Protocol):
         name: the model as the user named it.
         digest: SHA-256 over weights, configuration and tokenizer.
         width: H.
+        deep_width: W, the numbers that a deep slot holds for each position.
         context: how many positions the model can read.
         spent: tokens that went through it so far.
         kind: "causal", "masked" or "encoder-decoder": what it reads before it answers, and where the answer is read.
@@ -139,6 +142,9 @@ class Backbone(Protocol):
     context: int
     spent: Spent
     kind: Kind
+
+    @property
+    def deep_width(self) -> int: ...
 
     def bind(self, prompt: Prompt, rows: Rows, answers: Answers) -> Bound:
         """Ties a prompt, rows and answers together; the slots may still be open."""
@@ -182,6 +188,13 @@ class Backbone(Protocol):
 
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """Input embeddings. Shape: [P, H], float32."""
+
+    def keys_values(self, ids: Sequence[int]) -> torch.Tensor:
+        """What a deep slot holds that scores as a text with these tokens does where it stands first.
+
+        Shape: [P, W], float32. P is one more than there are tokens where the model begins its texts with a token of its own.
+        Raises: BackboneError for a model that is not causal.
+        """
 
     def vocabulary(self) -> tuple[torch.Tensor, NDArray[np.bool_]]:
         """All input embeddings and which of them are ordinary words. Shape: [V, H]; [V]."""

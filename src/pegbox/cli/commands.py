@@ -24,6 +24,8 @@ COMMANDS = {
     "key": "serving",
     "export": "carrying",
     "import": "carrying",
+    "push": "sharing",
+    "pull": "sharing",
     "methods": "listing",
     "samples": "listing",
     "demo": "tuning",

@@ -29,10 +29,28 @@ def serve(
     text_characters: Annotated[int, typer.Option(help="The most characters in one text.")] = 100_000,
     body_bytes: Annotated[int, typer.Option(help="The largest body of a request, or upload.")] = 16_000_000,
     seconds: Annotated[float, typer.Option(help="How long a request may take.")] = 120.0,
+    log: Annotated[Path | None, typer.Option(help="A file to write the log into, in place of stderr.")] = None,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write the rows' texts into the log too.")] = False,
+    upstream: Annotated[
+        str | None, typer.Option(help="A vLLM server that answers in place of a model here: prompts are put into its requests.")
+    ] = None,
+    upstream_model: Annotated[str | None, typer.Option(help="Its name for the model; default: its only one.")] = None,
+    upstream_key: Annotated[
+        str, typer.Option(help="The environment variable that holds the upstream's key.", metavar="VARIABLE")
+    ] = "PEGBOX_UPSTREAM_KEY",
+    content_format: Annotated[
+        str, typer.Option(help="How the upstream joins a message's parts: string or openai; vLLM logs it at its start.")
+    ] = "string",
+    drop_calibration: Annotated[
+        bool, typer.Option("--drop-calibration", help="Carry prompts to the upstream without their calibration.")
+    ] = False,
+    embed_here: Annotated[
+        bool, typer.Option("--embed-here", help="Load --model here for its words' vectors: any prompt can then go upstream.")
+    ] = False,
 ) -> None:
     """Serve a folder of tuned prompts over one model, by HTTP: pegbox's own interface and OpenAI's."""
     from pegbox.serve.settings import Limits
-    from pegbox.serve.start import Serving
+    from pegbox.serve.start import Behind, Serving
     from pegbox.serve.start import serve as start
 
     limits = Limits(
@@ -43,7 +61,12 @@ def serve(
         batch_rows=batch_rows,
         seconds=seconds,
     )
-    start(Serving(prompts, model, dtype, device, host, port, keys, cache_bytes), limits)
+    behind = (
+        None
+        if upstream is None
+        else Behind(upstream, upstream_model, upstream_key, content_format, drop_calibration, embed_here)
+    )
+    start(Serving(prompts, model, dtype, device, host, port, keys, cache_bytes, behind, log, log_texts), limits)
 
 
 def key(

@@ -87,6 +87,12 @@ def compare(
     on_problem: OnProblem = "error",
     field_limit: FieldLimit = FIELD_LIMIT,
     no_quotes: NoQuotes = False,
+    from_log: Annotated[
+        list[Path] | None, typer.Option(help="Score the versions in this log of `pegbox serve` instead. Repeat for several.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="With --from-log: a table of request, label (and row), as they became known.")
+    ] = None,
     recipe: Recipe = None,  # noqa: ARG001  # its callback reads it
     as_json: Json = False,
 ) -> None:
@@ -99,6 +105,13 @@ def compare(
     from pegbox.task.groups import in_groups
     from pegbox.task.registry import entry
 
+    if from_log:
+        from pegbox.cli.served import compare_log
+
+        compare_log(from_log, labels, as_json)
+        return
+    if labels is not None:
+        raise SettingsError("--labels without --from-log", "the log that they are for", "name it with --from-log")
     source = data or data_option
     if source is None or (data and data_option):
         raise SettingsError(

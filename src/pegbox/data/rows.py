@@ -184,5 +184,6 @@ class Data:
 
     def grouped(self, name: str, kept: Collection[str] = ()) -> Data:
         """The same with one field as the rows' groups; see `Rows.grouped`."""
-        test, dev = (None if rows is None else rows.grouped(name, kept) for rows in (self.test, self.dev))
+        test = None if self.test is None else self.test.grouped(name, kept)
+        dev = None if self.dev is None else self.dev.grouped(name, kept)
         return replace(self, train=self.train.grouped(name, kept), test=test, dev=dev)

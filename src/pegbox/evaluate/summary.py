@@ -101,12 +101,13 @@ def _line(
 ) -> MethodLine:
     """One method's numbers. Shape: accuracy [R]; others [R] or [R, C]."""
     values = {name: float(np.mean([getattr(point, name) for point in points])) for name in ("accuracy", "ece", *MEANS)}
+    means: dict[str, Any] = {name: interval(values[name], others[name]) for name in MEANS}
     return MethodLine(
         **alone(cells, [point.accuracy for point in points]),
         **against,
+        **means,
         accuracy=interval(values["accuracy"], accuracy),
         ece=centred_interval(values["ece"], others["ece"]),
-        **{name: interval(values[name], others[name]) for name in MEANS},
         classes=tuple(_class_line(label, c, points, others) for c, label in enumerate(labels)),
         confusion=np.mean([point.confusion for point in points], axis=0),
     )

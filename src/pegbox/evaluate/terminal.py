@@ -45,9 +45,9 @@ def show(report: Report, console: Console | None = None) -> None:
     out.print(Text(_foot(report), style="dim"))
     out.print()
     if report.summary.group:
-        for line in _sliced(report.summary):
-            out.print(Text(f"{visible(line.method)} by {visible(report.summary.group)}", style="bold"))
-            out.print(parts_table(line.slices, report.summary.group))
+        for one in _sliced(report.summary):
+            out.print(Text(f"{visible(one.method)} by {visible(report.summary.group)}", style="bold"))
+            out.print(parts_table(one.slices, report.summary.group))
     for advice in report.advice.advice:
         out.print(Text(visible(advice.topic), style="bold"))
         out.print(Padding(Text(visible(advice.text)), (0, 0, 0, 2)))

@@ -12,20 +12,25 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from pegbox.artifact import read_folder, read_prompt, vectors_of, write_json
-from pegbox.errors import PromptError
+from pegbox.artifact import read_folder, read_prompt, write_json
+from pegbox.export.parts import Part, Vectors, chat_of
 from pegbox.export.place import new_folder
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, format
+from pegbox.prompt import Field
+from pegbox.slot_files import vectors_of
 
 
-def to_vllm(artifact: str | Path, folder: str | Path) -> Path:
+def to_vllm(artifact: str | Path, folder: str | Path, content_format: str = "string") -> Path:
     """Writes vectors.safetensors, messages.json and client.py, which needs neither pegbox nor the model.
+
+    Settings:
+        content_format: how vLLM joins the parts of a message: string or openai; see `pegbox.export.parts`.
 
     Raises: PromptError for a prompt that vLLM's chat cannot hold.
     """
     prompt = read_prompt(Path(artifact).expanduser())
     manifest, _ = read_folder(Path(artifact).expanduser())
-    messages = _messages(prompt)
+    chat = chat_of(prompt, content_format)
+    messages = [{"role": message.role, "parts": [_written(part) for part in message.parts]} for message in chat]
     with new_folder(folder) as draft:
         (draft / "vectors.safetensors").write_bytes(save(vectors_of(prompt)))
         content = {"model": manifest["model"]["name"], "width": manifest["model"]["width"], "messages": messages}
@@ -34,27 +39,7 @@ def to_vllm(artifact: str | Path, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def _messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """The turns before the answer as messages of parts: text, the name of a field, the name of a slot of vectors."""
-    last = prompt.turns[-1].segments
-    if not prompt.is_chat or not isinstance(last[0], Answer):
-        raise PromptError(
-            f"the prompt {format(prompt)!r}",
-            "a chat whose last turn begins with the answer: vLLM writes the chat template around its parts",
-            "tune one such as '[user] [soft s 16] {text} [assistant] [answer]'",
-        )
-    return [{"role": turn.role, "parts": [_part(segment) for segment in turn.segments]} for turn in prompt.turns[:-1]]
-
-
-def _part(segment: Segment) -> dict[str, str]:
-    match segment:
-        case Text(text):
-            return {"text": text}
-        case Field(name):
-            return {"field": name}
-        case HardSlot(_, words):
-            return {"text": words or ""}
-        case SoftSlot(name):
-            return {"vectors": name}
-        case Answer():
-            raise AssertionError("the answer is in the last turn")
+def _written(part: Part) -> dict[str, Any]:
+    if isinstance(part, Vectors):
+        return {"vectors": list(part.slots)}
+    return {"words": [{"field": piece.name} if isinstance(piece, Field) else piece for piece in part.pieces]}

@@ -4,11 +4,13 @@ r"""The one-line notation of prompts, and back.
     [system] [soft style 8] [user] {text} [assistant] Label: [answer pos="good|great" neg="bad"]
 
 ``{name}`` is a field; ``[hard name]`` and ``[hard name="words"]`` are an open and a filled hard slot; ``[soft name 16]`` is a
-soft slot of 16 vectors (vectors themselves are not written); ``[answer]`` is where the model answers, if need be with the
-words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]`` begin a chat
-turn, and ``[turns] {turns}`` stands for a row's own turns. White space around a turn's mark does not count. A literal
-``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a space at a turn's edge as
-``\s``.
+soft slot of 16 vectors (vectors themselves are not written); ``[input name 16]`` is one whose vectors are made from each row's
+own texts; ``[deep name 16]``, which only may stand first, in a chat before
+the first turn, is a slot of keys and values at every layer for 16 positions; ``[answer]`` is where the model answers, if need
+be with the words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]``
+begin a chat turn, and ``[turns] {turns}`` stands for a row's own turns. White space around a turn's mark does not count. A
+literal ``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a space at a turn's
+edge as ``\s``.
 """
 
 from __future__ import annotations
@@ -16,8 +18,22 @@ from __future__ import annotations
 import re
 
 from pegbox.errors import PromptError
-from pegbox.prompt.segments import ROLES, Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn
+from pegbox.prompt.segments import (
+    ROLES,
+    Answer,
+    DeepSlot,
+    Field,
+    HardSlot,
+    InputSlot,
+    Prompt,
+    Segment,
+    SoftSlot,
+    Text,
+    Turn,
+    VectorSlot,
+)
 
+_KINDS: dict[str, type[VectorSlot]] = {kind.kind: kind for kind in (SoftSlot, DeepSlot, InputSlot)}
 _ESCAPES = {"n": "\n", "t": "\t", "s": " ", "r": "\r"}
 _NAME = r"[A-Za-z_][\w.-]*"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -26,7 +42,7 @@ _PIECE = re.compile(
        | \{{(?P<field>[^{{}}\[\]\\\n]+)\}}
        | \[(?P<role>system|user|assistant|turns)\]
        | \[hard\ (?P<hard>{_NAME})(?:=(?P<words>{_QUOTED}))?\]
-       | \[soft\ (?P<soft>{_NAME})\ (?P<length>\d+)\]
+       | \[(?P<kind>{"|".join(_KINDS)})\ (?P<name>{_NAME})\ (?P<length>\d+)\]
        | \[answer(?P<verbalizer>(?:\ (?:{_QUOTED}|[^\s="\[\]]+)={_QUOTED})*)\]
        | (?P<stray>[\[\]{{}}\\])
        | (?P<text>[^\[\]{{}}\\]+)""",
@@ -48,18 +64,26 @@ def parse(notation: str) -> Prompt:
             turns[-1][1].append(_segment(match, notation))
     if len(turns) == 1:
         return Prompt((Turn("", tuple(_plain(turns[0][1]))),))
-    if any(not (isinstance(piece, Text) and piece.text.isspace()) for piece in turns[0][1]):
+    first = [piece for piece in turns.pop(0)[1] if not (isinstance(piece, Text) and piece.text.isspace())]
+    if any(not isinstance(piece, DeepSlot) for piece in first):
         raise PromptError(
             f"words before the first turn in {notation!r}", "every word in a turn", f"begin with one of [{'], ['.join(ROLES)}]"
         )
-    return Prompt(tuple(Turn(role, tuple(_plain(_trim(pieces)))) for role, pieces in turns[1:]))
+    turns[0][1][:] = [*first, *_trim(turns[0][1])]
+    return Prompt(tuple(Turn(role, tuple(_plain(_trim(pieces)))) for role, pieces in turns))
 
 
 def format(prompt: Prompt) -> str:  # the inverse of parse deserves its plain name
     """The prompt in notation. `parse` of it is the same prompt, but for soft slots, which come back open."""
     if not prompt.is_chat:
         return "".join(_written(segment) for segment in prompt)
-    return " ".join(f"[{turn.role}] {_edged(''.join(_written(s) for s in turn.segments))}".rstrip(" ") for turn in prompt.turns)
+    deep = [_written(segment) for segment in prompt if isinstance(segment, DeepSlot)]
+    return " ".join([*deep, *map(_turn, prompt.turns)])
+
+
+def _turn(turn: Turn) -> str:
+    content = "".join(_written(segment) for segment in turn.segments if not isinstance(segment, DeepSlot))
+    return f"[{turn.role}] {_edged(content)}".rstrip(" ")
 
 
 class _Space(str):
@@ -73,13 +97,13 @@ def _segment(match: re.Match[str], notation: str) -> Segment | _Space:
         return Field(match["field"])
     if match["hard"]:
         return HardSlot(match["hard"], None if match["words"] is None else _unquoted(match["words"]))
-    if match["soft"]:
-        return SoftSlot(match["soft"], int(match["length"]))
+    if match["kind"]:
+        return _KINDS[match["kind"]](match["name"], int(match["length"]))
     if match["stray"]:
         at = match.start()
         raise PromptError(
             f"{match['stray']!r} at position {at} of the prompt, before {notation[at + 1 : at + 25]!r}",
-            '{field}, [hard name], [hard name="words"], [soft name 16], [answer], [system], [user] or [assistant]',
+            '{field}, [hard name], [hard name="words"], [soft name 16] or its like, [answer], or a turn such as [user]',
             f"write \\{match['stray']} for the character itself",
         )
     if match["text"] is not None:
@@ -110,8 +134,8 @@ def _written(segment: Segment) -> str:
             return f"{{{name}}}"
         case HardSlot(name, words):
             return f"[hard {name}]" if words is None else f"[hard {name}={_quoted(words)}]"
-        case SoftSlot(name, length):
-            return f"[soft {name} {length}]"
+        case VectorSlot(name, length):
+            return f"[{segment.kind} {name} {length}]"
         case Answer(words):
             return f"[answer{''.join(f' {_quoted(label)}={_joined(some)}' for label, some in words)}]"
 

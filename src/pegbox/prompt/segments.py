@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,13 +58,18 @@ class HardSlot:
 
 
 @dataclass(frozen=True, eq=False)
-class SoftSlot:
-    """A place for learned vectors; open while `vectors` is None. It keeps a copy of the vectors it is given.
+class VectorSlot:
+    """A place for learned numbers; open while `vectors` is None. It keeps a copy of the vectors it is given.
 
-    Shape: vectors [P, H], float32, with P = length.
+    Settings:
+        kind: the slot's word in the notation.
+        length: positions that it takes up, P.
+
+    Shape: vectors [P, width], float32; what the width is, each kind says.
     Raises: PromptError for a name that the notation cannot hold, a length below 1, or vectors of another shape.
     """
 
+    kind: ClassVar[str]
     name: str
     length: int
     vectors: NDArray[np.float32] | None = None
@@ -71,29 +77,83 @@ class SoftSlot:
     def __post_init__(self) -> None:
         _check_slot_name(self.name)
         if self.length < 1:
-            raise PromptError(f"soft slot {self.name!r} has length {self.length}", "at least 1", "write [soft name 16]")
+            raise PromptError(
+                f"{self.kind} slot {self.name!r} has length {self.length}", "at least 1", f"write [{self.kind} name 16]"
+            )
         if self.vectors is None:
             return
         # always a copy: an optimiser's own array goes on changing, and a value must not
         vectors = np.array(self.vectors, dtype=np.float32, order="C")
-        if vectors.ndim != 2 or vectors.shape[0] != self.length:
+        if vectors.ndim != 2 or not self.holds(len(vectors)):
             raise PromptError(
-                f"vectors of shape {vectors.shape} for soft slot {self.name!r} of length {self.length}",
-                f"a shape of ({self.length}, width)",
-                "fill the slot with one vector for each of its positions",
+                f"vectors of shape {vectors.shape} for {self.kind} slot {self.name!r} of length {self.length}",
+                f"a shape of ({self.rows}, width)",
+                "fill the slot with what a method learned for a slot of this kind and length",
             )
         vectors.flags.writeable = False
         object.__setattr__(self, "vectors", vectors)
 
+    def holds(self, rows: int) -> bool:
+        """Whether a slot of this kind and length may hold so many vectors."""
+        return rows == self.length
+
+    @property
+    def rows(self) -> str:
+        """How many vectors it holds, in words."""
+        return str(self.length)
+
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, SoftSlot) or (self.name, self.length) != (other.name, other.length):
+        if not isinstance(other, VectorSlot):
+            return NotImplemented
+        if (self.kind, self.name, self.length) != (other.kind, other.name, other.length):
             return False
         if self.vectors is None or other.vectors is None:
             return self.vectors is other.vectors
         return self.vectors.shape == other.vectors.shape and self.vectors.tobytes() == other.vectors.tobytes()
 
     def __hash__(self) -> int:
-        return hash((self.name, self.length, None if self.vectors is None else self.vectors.tobytes()))
+        return hash((self.kind, self.name, self.length, None if self.vectors is None else self.vectors.tobytes()))
+
+
+class SoftSlot(VectorSlot):
+    """A place for learned vectors among the words' embeddings.
+
+    Shape: vectors [P, H].
+    """
+
+    kind = "soft"
+
+
+class DeepSlot(VectorSlot):
+    """A place before everything else for learned keys and values at every layer (prefix tuning).
+
+    What follows looks back on them as on P positions of text; they themselves have read nothing.
+
+    Shape: vectors [P, W]: for each position, layer by layer, the keys of all key/value heads and then the values; as in PEFT.
+    """
+
+    kind = "deep"
+
+
+class InputSlot(VectorSlot):
+    """A place for vectors that are made from each row's own texts by a small network, which is what the slot holds.
+
+    Position p of a row gets shared[p] + sum over r of tanh(looks[r] . reading) adds[r, p], where the reading is the normalised
+    mean of the row's own tokens' embeddings.
+
+    Shape: vectors [P + R + R P, H]: shared [P, H], then looks [R, H], then adds [R, P, H], for any R from 0 up.
+    """
+
+    kind = "input"
+
+    def holds(self, rows: int) -> bool:
+        """See `VectorSlot.holds`."""
+        return rows >= self.length and (rows - self.length) % (1 + self.length) == 0
+
+    @property
+    def rows(self) -> str:
+        """See `VectorSlot.rows`."""
+        return f"{self.length} + R * {1 + self.length}"
 
 
 @dataclass(frozen=True)
@@ -116,8 +176,8 @@ class Answer:
             raise PromptError(f"no words for the label {bare!r}", "at least one word", f'write {bare}="word"')
 
 
-Segment = Text | Field | HardSlot | SoftSlot | Answer
-Slot = HardSlot | SoftSlot
+Segment = Text | Field | HardSlot | VectorSlot | Answer
+Slot = HardSlot | VectorSlot
 
 
 @dataclass(frozen=True)
@@ -142,7 +202,7 @@ class Prompt:
     """A row of segments, in one plain turn or in several chat turns, with exactly one place for the answer.
 
     Raises: PromptError for two slots of one name, no answer or two, a field or slot after the answer, an unknown
-        role, or chat turns that do not end with the assistant's.
+        role, chat turns that do not end with the assistant's, or a deep slot that something stands before.
     """
 
     turns: tuple[Turn, ...]
@@ -153,9 +213,15 @@ class Prompt:
             raise PromptError(
                 f"turns of roles {roles}", f"roles among {', '.join(ROLES)}", "write [user] ... [assistant] [answer]"
             )
-        names = [segment.name for segment in self if isinstance(segment, HardSlot | SoftSlot)]
+        names = [segment.name for segment in self if isinstance(segment, Slot)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise PromptError(f"two slots named {twice[0]!r}", "a name of its own for every slot", "rename one of them")
+        if late := next((s for at, s in enumerate(self) if at and isinstance(s, DeepSlot)), None):
+            raise PromptError(
+                f"something before [deep {late.name} {late.length}]",
+                "the deep slot first in the prompt, for its keys and values have read nothing",
+                "move it to the beginning, or use a soft slot there",
+            )
         self._check_answer()
         if TURNS in roles:
             self._check_turns(roles)
@@ -210,7 +276,7 @@ class Prompt:
     @property
     def slots(self) -> Mapping[str, Slot]:
         """All slots by name, in order, open or filled."""
-        return {segment.name: segment for segment in self if isinstance(segment, HardSlot | SoftSlot)}
+        return {segment.name: segment for segment in self if isinstance(segment, Slot)}
 
     @property
     def open_slots(self) -> tuple[str, ...]:
@@ -228,13 +294,13 @@ class Prompt:
     @property
     def readable(self) -> bool:
         """Whether the prompt is all words, so that any model or API could read it."""
-        return not any(isinstance(segment, SoftSlot) for segment in self)
+        return not any(isinstance(segment, VectorSlot) for segment in self)
 
     def spaced(self, slot: str) -> bool:
         """Whether the words in a slot follow a space, which then belongs to their first token."""
         for turn in self.turns:
             for before, segment in zip((None, *turn.segments), turn.segments, strict=False):
-                if isinstance(segment, HardSlot | SoftSlot) and segment.name == slot:
+                if isinstance(segment, Slot) and segment.name == slot:
                     return isinstance(before, Text) and before.text.endswith(" ")
         raise PromptError(f"no slot {slot!r} in this prompt", f"one of: {', '.join(self.slots) or 'none'}", "check its name")
 
@@ -244,7 +310,7 @@ class Prompt:
             if name not in self.slots:
                 known = ", ".join(self.slots) or "no slots"
                 raise PromptError(f"no slot {name!r} in this prompt", f"one of: {known}", "check the slot's name")
-        return self.map(lambda s: _filled(s, values[s.name]) if isinstance(s, HardSlot | SoftSlot) and s.name in values else s)
+        return self.map(lambda s: _filled(s, values[s.name]) if isinstance(s, Slot) and s.name in values else s)
 
     def with_words(self, words: Mapping[str, tuple[str, ...]]) -> Prompt:
         """The same prompt with this verbalizer."""
@@ -267,9 +333,9 @@ class Prompt:
         for turn in self.turns:
             found.update(f"turn {turn.role}\n".encode())
             for segment in turn.segments:
-                if isinstance(segment, SoftSlot):
+                if isinstance(segment, VectorSlot):
                     vectors = b"open" if segment.vectors is None else segment.vectors.tobytes()
-                    found.update(f"soft {segment.name} {segment.length} ".encode() + hashlib.sha256(vectors).digest())
+                    found.update(f"{segment.kind} {segment.name} {segment.length} ".encode() + hashlib.sha256(vectors).digest())
                 else:
                     found.update(repr(segment).encode("utf-8", "surrogatepass"))
         return found.hexdigest()
@@ -292,5 +358,5 @@ def _filled(slot: Slot, value: str | NDArray[np.float32] | None) -> Slot:
             raise PromptError(f"vectors for hard slot {slot.name!r}", "words", "give a string")
         return replace(slot, words=value)
     if isinstance(value, str):
-        raise PromptError(f"words for soft slot {slot.name!r}", "vectors [P, H]", "give an array, or use a hard slot")
+        raise PromptError(f"words for {slot.kind} slot {slot.name!r}", "vectors [P, H]", "give an array, or use a hard slot")
     return replace(slot, vectors=value)

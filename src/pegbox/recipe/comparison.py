@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pegbox
-from pegbox.artifact import NEEDED, Tuned, seen_marks
+from pegbox.artifact import NEEDED, Tuned
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows, Sealed
@@ -252,7 +252,7 @@ class _Work:
         evaluations: list[Mapping[str, Any]] = [{**opening, "opening": count} for count in range(1, many + 1)]
         record = record_of(job, outcome, self.backbone, train, dev)
         prompt = outcome.predictor.prompt
-        seen = frozenset(mark for part in (train, dev) for mark in seen_marks(self.plan.task, prompt, part))
+        seen = frozenset(mark for part in (train, dev) for mark in self.plan.task.marks(prompt, part))
         return Tuned(outcome.predictor, record, outcome.trail, seen, evaluations).save(place)
 
     def _cost(self, outcome: Outcome, saved: Path | None, rows: Rows) -> Cost:

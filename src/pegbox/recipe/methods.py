@@ -123,6 +123,24 @@ def _residual() -> Any:
     return Residual()
 
 
+def _lowrank() -> Any:
+    from pegbox.tune.lowrank import LowRank
+
+    return LowRank()
+
+
+def _deep() -> Any:
+    from pegbox.tune.deep import Deep
+
+    return Deep()
+
+
+def _input() -> Any:
+    from pegbox.tune.input_made import InputMade
+
+    return InputMade()
+
+
 def _hybrid() -> Any:
     from pegbox.tune.search import Search
     from pegbox.tune.soft import Soft
@@ -169,6 +187,9 @@ METHODS: dict[str, Method] = {
         Method(
             "residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual, tasks=ANY
         ),
+        Method("lowrank", "soft", "learned vectors, few numbers each, through a fixed random projection", _lowrank, tasks=ANY),
+        Method("deep", "soft", "keys and values in every layer, begun as those of the words before the text", _deep, tasks=ANY),
+        Method("input", "soft", "vectors that a small learned network makes for each text from its words", _input, tasks=ANY),
         Method(
             "hybrid",
             "hybrid",

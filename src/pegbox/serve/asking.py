@@ -13,10 +13,11 @@ from starlette.requests import Request
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError
 from pegbox.serve.errors import TooLargeError
-from pegbox.serve.house import House
+from pegbox.serve.house import House, Premises
 from pegbox.serve.keys import Role
 from pegbox.serve.served import Served
 from pegbox.serve.settings import Limits
+from pegbox.serve.shelf import Kept
 from pegbox.serve.work import Errand, Scoring, Seated
 
 Result = TypeVar("Result")
@@ -30,9 +31,15 @@ def house_of(request: Request) -> House:
     return house
 
 
+def premises_of(request: Request) -> Premises:
+    """The same, where it does not matter who answers."""
+    found: Premises = request.app.state.house
+    return found
+
+
 def let_in(request: Request, role: Role = "use") -> None:
     """Raises ForbiddenError for a request whose key does not allow this."""
-    request.state.key = house_of(request).keys.check(request.headers.get("authorization"), role)
+    request.state.key = premises_of(request).keys.check(request.headers.get("authorization"), role)
 
 
 def found(request: Request, name: str) -> Served:
@@ -42,19 +49,32 @@ def found(request: Request, name: str) -> Served:
     return served
 
 
-def rows_of(request: Request, given: Sequence[str | Mapping[str, str]], served: Served) -> Rows:
+def kept(request: Request, name: str) -> Kept:
+    """The same, where it does not matter who answers."""
+    one: Kept = premises_of(request).shelf.find(name)
+    request.state.prompt = str(one.name)
+    return one
+
+
+def rows_of(request: Request, given: Sequence[str | Mapping[str, str]], served: Kept) -> Rows:
     """The rows of a request, checked.
 
     Raises: TooLargeError beyond the limits; DataError for a row without the prompt's fields.
     """
-    limits = house_of(request).limits
+    limits = premises_of(request).limits
     if len(given) > limits.rows:
         raise TooLargeError(f"{len(given)} rows", f"at most {limits.rows} in one request", "send them in several requests")
     rows = tuple({"text": row} if isinstance(row, str) else dict(row) for row in given)
-    for number, row in enumerate(rows, 1):
-        _check_row(number, row, served.fields, limits)
     request.state.rows = len(rows)
-    return Rows(rows, source="the request")
+    made = Rows(rows, source="the request")
+    check_rows(made, served, limits)
+    return made
+
+
+def check_rows(rows: Rows, served: Kept, limits: Limits) -> None:
+    """Raises DataError for a row without the prompt's fields, TooLargeError for a text beyond the limits."""
+    for number, row in enumerate(rows.fields, 1):
+        _check_row(number, row, served.fields, limits)
 
 
 def _check_row(number: int, row: Mapping[str, str], fields: Sequence[str], limits: Limits) -> None:
@@ -75,24 +95,38 @@ def _check_row(number: int, row: Mapping[str, str], fields: Sequence[str], limit
 
 def seconds_of(request: Request, asked: float | None) -> float:
     """How long a request may take."""
-    most = house_of(request).limits.seconds
+    most = premises_of(request).limits.seconds
     return most if asked is None else min(asked, most)
 
 
-async def score(request: Request, served: Served, rows: Rows, seconds: float) -> tuple[NDArray[np.float32], tuple[int, ...]]:
-    """Probabilities [B, C], and the positions of rows whose texts were cut."""
+async def score(
+    request: Request, served: Served, rows: Rows, seconds: float, watched: bool = True
+) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    """Probabilities [B, C], and the positions of rows whose texts were cut.
+
+    Settings:
+        watched: give up when the client goes away.
+    """
+    wait = answered if watched else _awaited
     if not served.channel:
-        return await answered(request, Scoring(served, rows, seconds))
+        return await wait(request, Scoring(served, rows, seconds))
     parts = [rows.take(range(at, min(at + APART, len(rows)))) for at in range(0, len(rows), APART)]
-    made = [await answered(request, Errand(lambda part=part: served.by_itself(part), len(part), seconds)) for part in parts]  # type: ignore[misc]
+    made = [await wait(request, Errand(lambda part=part: served.by_itself(part), len(part), seconds)) for part in parts]  # type: ignore[misc]
     return np.concatenate(made), ()
+
+
+async def _awaited(request: Request, work: Seated[Result] | Errand[Result]) -> Result:
+    try:
+        return await asyncio.wrap_future(house_of(request).scheduler.submit(work))
+    finally:
+        work.leave()
 
 
 async def answered(request: Request, work: Seated[Result] | Errand[Result]) -> Result:
     """The work's result; when the client goes away its places are freed."""
     house_of(request).scheduler.submit(work)
     result = asyncio.wrap_future(work.future)
-    gone = asyncio.create_task(_gone(request))
+    gone = asyncio.create_task(client_gone(request))
     either: set[asyncio.Future[Any]] = {result, gone}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -104,7 +138,8 @@ async def answered(request: Request, work: Seated[Result] | Errand[Result]) -> R
         work.leave()
 
 
-async def _gone(request: Request) -> None:
+async def client_gone(request: Request) -> None:
+    """Ends when the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

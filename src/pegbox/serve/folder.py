@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pegbox.artifact import FILES
 from pegbox.errors import ArtifactError, PegboxError, SettingsError
-from pegbox.serve.names import Name
+from pegbox.prompt.names import Name
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Name, size, time of change and inode of each file: equal stamps, equal files."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from pegbox.errors import PegboxError
 from pegbox.serve.errors import ServeError, TooLargeError
-from pegbox.serve.house import House
+from pegbox.serve.house import Premises
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -48,7 +48,7 @@ def _all_plain(parts: dict[str, str]) -> dict[str, str]:
 class Guard:
     """Reads a request's body before the rest sees it: no more than so many bytes, and no longer than so many seconds."""
 
-    def __init__(self, app: App, house: House) -> None:
+    def __init__(self, app: App, house: Premises) -> None:
         self._app, self._limits = app, house.limits
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -108,7 +108,7 @@ async def _refuse(send: Send, error: ServeError) -> None:
 class Journal:
     """Writes down each request: who, what, how long, how it ended; never a text."""
 
-    def __init__(self, app: App, house: House) -> None:
+    def __init__(self, app: App, house: Premises) -> None:
         self._app, self._house = app, house
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -118,6 +118,7 @@ class Journal:
         began, status = time.monotonic(), 0
         request_id = uuid.uuid4().hex
         state = scope.setdefault("state", {})
+        state["request"] = request_id
 
         async def noted(message: Message) -> None:
             nonlocal status

@@ -20,10 +20,11 @@ from pegbox.serve import asking, openai
 from pegbox.serve.errors import BusyError, FailedError, ServeError
 from pegbox.serve.folder import drafted
 from pegbox.serve.guard import Guard, Journal, as_json
-from pegbox.serve.house import House
+from pegbox.serve.house import House, Premises
 from pegbox.serve.packed import unpack
-from pegbox.serve.served import Served
+from pegbox.serve.predicted import note_feedback, predicted
 from pegbox.serve.settings import LOOPBACK
+from pegbox.serve.shelf import Kept
 
 PromptName = Annotated[str, Path(description="name, or name@version", max_length=80)]
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -50,8 +51,27 @@ class Predict(BaseModel):
     seconds: Annotated[float | None, Field(gt=0, description="how long the answer may take", default=None)]
 
 
+class Feedback(BaseModel):
+    """What the right labels were."""
+
+    model_config = ConfigDict(extra="forbid")
+    request: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="the request that answers told, or x-request-id")]
+    labels: Annotated[
+        list[Annotated[str, Field(max_length=200)] | None],
+        Field(min_length=1, max_length=10_000, description="for each of its rows in order; null where it is not known"),
+    ]
+
+
 def make_app(house: House) -> FastAPI:
     """The server as an ASGI application; it starts and ends the house."""
+    app = bare_app(house)
+    _add_prediction(app)
+    app.include_router(openai.router, responses=ERRORS)
+    return surrounded(app, house)
+
+
+def bare_app(house: Premises) -> FastAPI:
+    """What every server has, whoever answers in it: its shelf, and what its keeper asks."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -63,8 +83,12 @@ def make_app(house: House) -> FastAPI:
     app.state.house = house
     _add_prompts(app)
     _add_keeping(app)
-    app.include_router(openai.router, responses=ERRORS)
     _add_errors(app)
+    return app
+
+
+def surrounded(app: FastAPI, house: Premises) -> FastAPI:
+    """The application with what stands around every request."""
     if house.local:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     app.add_middleware(Guard, house=house)
@@ -72,24 +96,33 @@ def make_app(house: House) -> FastAPI:
     return app
 
 
-def _add_prompts(app: FastAPI) -> None:
+def _add_prediction(app: FastAPI) -> None:
     @app.post("/v1/prompts/{name}/predict", responses=ERRORS)
     async def predict(name: PromptName, asked: Predict, request: Request) -> dict[str, Any]:
         """Labels and probabilities for rows."""
         asking.let_in(request)
         served = asking.found(request, name)
         rows = asking.rows_of(request, asked.rows, served)
-        chances, cut = await asking.score(request, served, rows, asking.seconds_of(request, asked.seconds))
-        predictions = asking.labelled(served, chances, cut)
-        return {"prompt": str(served.name), "labels": list(served.labels), "predictions": predictions}
+        predictions = await predicted(request, name, served, rows, asking.seconds_of(request, asked.seconds))
+        about = {"request": request.state.request, "prompt": str(served.name), "labels": list(served.labels)}
+        return {**about, "predictions": predictions}
 
+    @app.post("/v1/feedback", responses=ERRORS)
+    async def feedback(asked: Feedback, request: Request) -> dict[str, int]:
+        """Writes into the log what the right labels of an earlier request's rows were."""
+        asking.let_in(request)
+        note_feedback(asked.request, asked.labels)
+        return {"noted": sum(label is not None for label in asked.labels)}
+
+
+def _add_prompts(app: FastAPI) -> None:
     @app.get("/v1/prompts", responses=ERRORS)
     async def prompts(request: Request) -> dict[str, Any]:
         """All prompts, and the artifacts that are left out, with why."""
         asking.let_in(request)
-        state = asking.house_of(request).shelf.state
+        state = asking.premises_of(request).shelf.state
         listed = [served.described() for _, served in sorted(state.served.items())]
-        splits = {name: {str(one): share for one, share in shares.items()} for name, shares in state.splits.items()}
+        splits = {name: split.as_dict() for name, split in state.splits.items()}
         broken = [{"folder": name, "why": why} for name, why in sorted(state.broken.items())]
         return {"prompts": listed, "splits": splits, "broken": broken}
 
@@ -97,31 +130,32 @@ def _add_prompts(app: FastAPI) -> None:
     async def prompt(name: PromptName, request: Request) -> dict[str, Any]:
         """One prompt, and which versions there are."""
         asking.let_in(request)
-        served = asking.found(request, name)
-        versions = asking.house_of(request).shelf.state.versions(served.name.base)
-        return {**served.described(), "versions": [version.version for version in versions]}
+        one = asking.kept(request, name)
+        versions = asking.premises_of(request).shelf.state.versions(one.name.base)
+        return {**one.described(), "versions": [version.version for version in versions]}
 
     @app.put("/v1/prompts/{name}", responses=ERRORS, status_code=201, openapi_extra=_ZIP)
     async def upload(name: PromptName, request: Request) -> dict[str, Any]:
         """Adds an artifact, sent as a zip archive, as a new version; with the admin key."""
         asking.let_in(request, "admin")
         body = await request.body()
-        return (await run_in_threadpool(_uploaded, asking.house_of(request), name, body)).described()
+        return (await run_in_threadpool(_uploaded, asking.premises_of(request), name, body)).described()
 
     @app.delete("/v1/prompts/{name}", responses=ERRORS)
     async def delete(name: PromptName, request: Request) -> dict[str, Any]:
         """Deletes a version, or all versions of a name; with the admin key."""
         asking.let_in(request, "admin")
-        return {"deleted": await run_in_threadpool(asking.house_of(request).shelf.remove, name)}
+        return {"deleted": await run_in_threadpool(asking.premises_of(request).shelf.remove, name)}
 
 
 _ZIP = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
-def _uploaded(house: House, name: str, body: bytes) -> Served:
+def _uploaded(house: Premises, name: str, body: bytes) -> Kept:
     with drafted(house.folder) as draft:
         unpack(body, draft, house.limits.body_bytes)
-        return house.shelf.add(name, draft)
+        added: Kept = house.shelf.add(name, draft)
+        return added
 
 
 def _add_keeping(app: FastAPI) -> None:
@@ -132,15 +166,15 @@ def _add_keeping(app: FastAPI) -> None:
 
     @app.get("/readyz", responses=ERRORS)
     async def ready(request: Request) -> Response:
-        """The model's thread takes work."""
-        alive = asking.house_of(request).scheduler.alive
+        """The server takes work."""
+        alive = asking.premises_of(request).alive
         return JSONResponse({"status": "ready" if alive else "stopping"}, 200 if alive else 503)
 
     @app.get("/metrics", responses=ERRORS)
     async def metrics(request: Request) -> Response:
         """Figures for Prometheus."""
         asking.let_in(request)
-        house = asking.house_of(request)
+        house = asking.premises_of(request)
         house.measures.prompts(len(house.shelf.state.served), len(house.shelf.state.broken))
         return Response(house.measures.page(), media_type="text/plain; version=0.0.4")
 

@@ -6,6 +6,7 @@ import datetime
 import json
 import logging
 import sys
+from pathlib import Path
 
 _OWN = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
@@ -22,9 +23,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(told, ensure_ascii=False, default=str)
 
 
-def log_to_stderr() -> None:
-    """Sends what the server and uvicorn log to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+def start_log(file: Path | None = None) -> None:
+    """Sends what the server and uvicorn log to the end of a file, or to stderr."""
+    handler = logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file, encoding="utf-8")
     handler.setFormatter(JsonLines())
     for name in ("pegbox.serve", "uvicorn"):
         logger = logging.getLogger(name)

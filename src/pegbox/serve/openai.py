@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,11 +19,12 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from pegbox.data.rows import Rows
-from pegbox.errors import PegboxError
+from pegbox.errors import DataError, PegboxError
 from pegbox.serve import asking
 from pegbox.serve.conversing import fields_of
 from pegbox.serve.errors import FailedError
 from pegbox.serve.guard import as_json
+from pegbox.serve.predicted import predicted
 from pegbox.serve.served import Served
 from pegbox.serve.writing import Wish, Writing, Written
 
@@ -97,25 +98,30 @@ class Answer:
         return {"prompt_tokens": self.read, "completion_tokens": self.written, "total_tokens": self.read + self.written}
 
 
-@router.get("/v1/models")
-async def models(request: Request) -> dict[str, Any]:
-    """The prompts, as models."""
-    asking.let_in(request)
-    state = asking.house_of(request).shelf.state
-    names = sorted({*state.splits, *(name.base for name in state.served)}) + [str(name) for name in sorted(state.served)]
-    return {"object": "list", "data": [_model(name) for name in names]}
+def add_models(to: APIRouter) -> None:
+    """Adds the prompts, as models."""
 
+    @to.get("/v1/models")
+    async def models(request: Request) -> dict[str, Any]:
+        """The prompts, as models."""
+        asking.let_in(request)
+        state = asking.premises_of(request).shelf.state
+        names = sorted({*state.splits, *(name.base for name in state.served)}) + [str(name) for name in sorted(state.served)]
+        return {"object": "list", "data": [_model(name) for name in names]}
 
-@router.get("/v1/models/{name}")
-async def model(name: str, request: Request) -> dict[str, Any]:
-    """One prompt, as a model."""
-    asking.let_in(request)
-    asking.found(request, name)
-    return _model(name)
+    @to.get("/v1/models/{name}")
+    async def model(name: str, request: Request) -> dict[str, Any]:
+        """One prompt, as a model."""
+        asking.let_in(request)
+        asking.kept(request, name)
+        return _model(name)
 
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "pegbox"}
+
+
+add_models(router)
 
 
 @router.post("/v1/completions")
@@ -132,17 +138,29 @@ async def complete(asked: Completion, request: Request) -> Response:
 @router.post("/v1/chat/completions")
 async def chat(asked: Chat, request: Request) -> Response:
     """Answers the user's message."""
-    said = [
-        (message.role, content if isinstance(content, str) else "".join(part.text for part in content))
-        for message in asked.messages
-        for content in (message.content,)
-    ]
+    turns = [(message.role, said(message)) for message in asked.messages]
     asked.max_tokens = asked.max_completion_tokens or asked.max_tokens
 
     def shape(choice: dict[str, Any]) -> dict[str, Any]:
         return {"object": "chat.completion.chunk" if asked.stream else "chat.completion", **choice}
 
-    return await _respond(asked, lambda served: fields_of(said, served), request, shape, chat=True)
+    return await _respond(asked, lambda served: fields_of(turns, served), request, shape, chat=True)
+
+
+def user_text(messages: Sequence[Message]) -> str:
+    """The row's text in a chat, where the prompt is not at hand. Raises DataError for other messages than one of the user."""
+    if [message.role for message in messages] != ["user"]:
+        raise DataError(
+            f"messages of {', '.join(message.role for message in messages)}",
+            "one message of the user: the prompt brings its own instructions",
+            "send the text alone",
+        )
+    return said(messages[0])
+
+
+def said(message: Message) -> str:
+    """A message's text, its parts joined."""
+    return message.content if isinstance(message.content, str) else "".join(part.text for part in message.content)
 
 
 async def _respond(
@@ -158,16 +176,17 @@ async def _respond(
         pieces = await _pieces(asked, served, row, request)
         lines = _lines(pieces, asked, lambda choice: shape({**about, **choice}), chat)
         return StreamingResponse(lines, media_type="text/event-stream")
-    answer = await _labelled(served, row, request) if asked.answer == "label" else await _written(asked, served, row, request)
+    answering = _labelled if asked.answer == "label" else _written
+    answer = await answering(asked, served, row, request)
     said = {"message": {"role": "assistant", "content": answer.text}} if chat else {"text": answer.text}
     choice = {"index": 0, **said, "finish_reason": answer.reason, "logprobs": None}
     return JSONResponse(shape({**about, "choices": [choice], "usage": answer.usage, "pegbox": answer.more}))
 
 
-async def _labelled(served: Served, row: Rows, request: Request) -> Answer:
-    chances, cut = await asking.score(request, served, row, asking.seconds_of(request, None))
-    made = asking.labelled(served, chances, cut)[0]
-    return Answer(made["label"], "stop", 0, 0, {"prompt": str(served.name), **made})
+async def _labelled(asked: Asked, served: Served, row: Rows, request: Request) -> Answer:
+    made = (await predicted(request, asked.model, served, row, asking.seconds_of(request, None)))[0]
+    about = {"request": request.state.request, "prompt": str(served.name)}
+    return Answer(made["label"], "stop", 0, 0, {**about, **made})
 
 
 async def _written(asked: Asked, served: Served, row: Rows, request: Request) -> Answer:
@@ -189,7 +208,7 @@ def _wish(asked: Asked, served: Served, request: Request) -> Wish:
 async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> AsyncIterator[str | Answer]:
     """Pieces of text as they come, then the whole answer. A full queue is told before the first of them."""
     if asked.answer == "label":
-        return _one_piece(await _labelled(served, row, request))
+        return _one_piece(await _labelled(asked, served, row, request))
     loop, told = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
     def say(piece: str | None) -> None:

@@ -17,8 +17,8 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.mixed import Passage, Standing
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, PromptError
-from pegbox.prompt import format
-from pegbox.serve.names import Name
+from pegbox.prompt import VectorSlot, format
+from pegbox.prompt.names import Name
 from pegbox.task.classification import join_words
 from pegbox.task.generation import Generation
 
@@ -90,7 +90,7 @@ class Served:
             "labels": list(self.labels),
             "method": record.get("method"),
             "task": self.tuned.task.name,
-            "vectors": self.tuned.predictor.parameters // self.tuned.backbone.width,
+            "vectors": sum(slot.length for slot in self.tuned.prompt.slots.values() if isinstance(slot, VectorSlot)),
             "calibration": None if self.writes else self.tuned.classifier.calibration.method,
             "model": self.tuned.backbone.name,
         }

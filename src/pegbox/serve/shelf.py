@@ -6,33 +6,35 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from pegbox.backbone.huggingface import HuggingFaceBackbone
-from pegbox.errors import PegboxError, SettingsError
+from pegbox.errors import ArtifactError, PegboxError, SettingsError
+from pegbox.prompt.names import Name
 from pegbox.serve.errors import NotServedError, TakenError, TooLargeError
 from pegbox.serve.folder import Stamp, check_files, discard, found_in, stamp, sweep
-from pegbox.serve.names import Name
-from pegbox.serve.served import Served, open_served
 from pegbox.serve.settings import Limits
 from pegbox.serve.splits import FILE, Splits, drawn, read_splits
 
 _log = logging.getLogger("pegbox.serve")
 
 
-class Desk(Protocol):
-    """Whoever lets the model's thread do something."""
+class Kept(Protocol):
+    """A prompt that stands on a shelf, ready to be answered with."""
 
     @property
-    def backbone(self) -> HuggingFaceBackbone: ...
-    def call(self, act: Callable[[], Served]) -> Future[Served]: ...
+    def name(self) -> Name: ...
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+    def described(self) -> dict[str, Any]: ...
+
+
+One = TypeVar("One", bound=Kept)
 
 
 @dataclass(frozen=True)
-class State:
+class State(Generic[One]):
     """What is served at one moment: a value, replaced as a whole.
 
     Settings:
@@ -42,7 +44,7 @@ class State:
         splits: names that stand for several prompts.
     """
 
-    served: Mapping[Name, Served] = field(default_factory=dict)
+    served: Mapping[Name, One] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[Name, Stamp] = field(default_factory=dict)
     splits: Splits = field(default_factory=dict)
@@ -52,33 +54,33 @@ class State:
         return sorted(name for name in self.served if name.base == base)
 
 
-class Shelf:
+class Shelf(Generic[One]):
     """See above.
 
     Settings:
         folder: where the artifacts lie.
-        desk: who prepares prompts, on the model's thread.
+        open_one: makes a prompt ready, from its name and where it lies.
         limits: how many prompts, and how large.
     """
 
-    def __init__(self, folder: Path, desk: Desk, limits: Limits) -> None:
-        self._folder, self._desk, self._limits = folder, desk, limits
-        self._state = State()
+    def __init__(self, folder: Path, open_one: Callable[[Name, Path], One], limits: Limits) -> None:
+        self._folder, self._open, self._limits = folder, open_one, limits
+        self._state: State[One] = State()
         self._chance = random.Random()
         self._one_at_a_time = threading.RLock()
 
     @property
-    def state(self) -> State:
+    def state(self) -> State[One]:
         return self._state
 
-    def find(self, text: str) -> Served:
+    def find(self, text: str) -> One:
         """The prompt of that name; without a version the newest, or one of those that share the name.
 
         Raises: NotServedError.
         """
         state = self._state
         name = Name.read(text)
-        if name.version is None and (one := drawn(state.splits.get(name.base, {}), state.served, self._chance)):
+        if name.version is None and (one := drawn(state.splits.get(name.base), state.served, self._chance)):
             return state.served[one]
         if name.version is None and (versions := state.versions(name.base)):
             return state.served[versions[-1]]
@@ -86,11 +88,17 @@ class Shelf:
             raise NotServedError(text, _named(state.served))
         return state.served[name]
 
+    def shadows(self, text: str) -> list[One]:
+        """Those that answer too when this name is asked, into the log alone."""
+        state, name = self._state, Name.read(text)
+        split = state.splits.get(name.base) if name.version is None else None
+        return [state.served[one] for one in (split.shadows if split else ()) if one in state.served]
+
     def refresh(self) -> None:
         """Reads what is new or changed, and forgets what is gone."""
         with self._one_at_a_time:
             before = self._state
-            served: dict[Name, Served] = {}
+            served: dict[Name, One] = {}
             broken: dict[str, str] = {}
             stamps: dict[Name, Stamp] = {}
             for name, path in found_in(self._folder).items():
@@ -109,6 +117,9 @@ class Shelf:
                         del stamps[name]
                     broken[path.name] = str(error)
                     _log.warning("prompt left out", extra={"prompt": path.name, "why": str(error)})
+                except Exception as error:  # noqa: BLE001  # whatever is in one folder, the others are served
+                    broken[path.name] = str(_unforeseen(path, error))
+                    _log.exception("a prompt could not be read")
             self._state = State(served, broken, stamps, self._splits(broken))
 
     def _splits(self, broken: dict[str, str]) -> Splits:
@@ -118,15 +129,15 @@ class Shelf:
             broken[FILE] = str(error)
             return {}
 
-    def _opened(self, name: Name, path: Path, before: int) -> Served:
+    def _opened(self, name: Name, path: Path, before: int) -> One:
         if before >= self._limits.prompts:
             raise TooLargeError(
                 f"more than {before} prompts", f"at most {self._limits.prompts}", "raise the limit, or delete some"
             )
         check_files(path, self._limits.body_bytes)
-        return self._desk.call(lambda: open_served(name, path, self._desk.backbone)).result()
+        return self._open(name, path)
 
-    def add(self, text: str, draft: Path) -> Served:
+    def add(self, text: str, draft: Path) -> One:
         """Puts a checked draft in its place, as a new version if none is named.
 
         Raises: TakenError for a version that is there; PegboxError for an artifact that cannot be served.
@@ -169,7 +180,7 @@ class Shelf:
 class Watcher:
     """Refreshes a shelf whenever so many seconds are over."""
 
-    def __init__(self, shelf: Shelf, seconds: float) -> None:
+    def __init__(self, shelf: Shelf[Any], seconds: float) -> None:
         self._shelf, self._seconds = shelf, seconds
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="pegbox-folder", daemon=True)
@@ -187,6 +198,10 @@ class Watcher:
                 self._shelf.refresh()
             except (PegboxError, OSError) as error:
                 _log.warning("the folder could not be read", extra={"why": str(error)})
+
+
+def _unforeseen(path: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{path}: {type(error).__name__}", "a folder as `pegbox tune` wrote it", "see the server's log")
 
 
 def _named(served: Iterable[Name]) -> str:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pegbox.backbone.seam import Backbone, Bound, Choices, Live
+from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import Prompt
@@ -139,6 +140,9 @@ class Classification(Task):
 
     def plain(self, output: Any) -> Any:
         return {label: float(p) for label, p in zip(self.labels, output, strict=True)}
+
+    def marks(self, prompt: Prompt, rows: Rows) -> list[str]:
+        return row_marks(rows, prompt.field_names)
 
     def gold_texts(self, rows: Rows) -> list[str]:
         return [self.labels[at] for at in self.gold(rows)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegbox.backbone.seam import Backbone
+from pegbox.data.marks import row_marks
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
 from pegbox.metrics.measures import measure, overall
@@ -108,8 +109,12 @@ class Task(Protocol):
                 rows.column(name)
 
     def inputs(self, prompt: Prompt, rows: Rows) -> list[str]:
-        """Each row's text as a person reads it; rows that were seen in tuning are known by it again."""
+        """Each row's text as a person reads it."""
         return [" | ".join(row[name] for name in self.reads(prompt)) for row in rows]
+
+    def marks(self, prompt: Prompt, rows: Rows) -> list[str]:
+        """A short digest of what is read of each row, by which rows that were there in tuning are known again."""
+        return row_marks(Rows.from_texts(self.inputs(prompt, rows)), ("text",))
 
     def tuned_as(self, train: Rows, dev: Rows) -> tuple[Any, Rows, Rows]:
         """The task and the rows that methods tune on: for tagging, the classification of words."""

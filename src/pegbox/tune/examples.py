@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pegbox.backbone.seam import Backbone
 from pegbox.errors import PromptError
-from pegbox.prompt import TURNS, Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn
+from pegbox.prompt import TURNS, Answer, Field, HardSlot, Prompt, Segment, Text, Turn, VectorSlot
 from pegbox.prompt.turns import said
 
 Example = tuple[Mapping[str, Segment], Segment]
@@ -139,7 +139,7 @@ def _filled(segments: Sequence[Segment], example: Example) -> tuple[Segment, ...
                 found.append(fields[name])
             case HardSlot(_, str(words)):
                 found.append(Text(words))
-            case HardSlot() | SoftSlot():
+            case HardSlot() | VectorSlot():
                 pass
             case Answer():
                 found.append(word)
@@ -151,7 +151,7 @@ def _filled(segments: Sequence[Segment], example: Example) -> tuple[Segment, ...
 
 
 def _left_out(segment: Segment | None) -> bool:
-    return isinstance(segment, SoftSlot) or (isinstance(segment, HardSlot) and segment.words is None)
+    return isinstance(segment, VectorSlot) or (isinstance(segment, HardSlot) and segment.words is None)
 
 
 def _ends_open(found: Sequence[Segment]) -> bool:

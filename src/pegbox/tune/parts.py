@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, SoftSlot, Text
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, InputSlot, Prompt, Text, VectorSlot
 from pegbox.task.classification import Classification
 
 PASS = 2048
@@ -56,10 +56,11 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     if backbone.kind != "causal":
         return Lengths(backbone.context_lengths(prompt, rows))
     segments = [segment for segment in prompt if not isinstance(segment, Answer)]
-    first = next((at for at, segment in enumerate(segments) if isinstance(segment, SoftSlot)), len(segments))
+    first = next((at for at, segment in enumerate(segments) if isinstance(segment, VectorSlot)), len(segments))
     field = next((at for at, segment in enumerate(segments) if isinstance(segment, Field)), len(segments))
     behind = segments[first:]
-    common = behind[: field - first] if field > first else []
+    alike = not any(isinstance(segment, InputSlot) for segment in behind)
+    common = behind[: field - first] if field > first and alike else []
     fields = [segment.name for segment in behind if isinstance(segment, Field)]
     fixed = sum(_length(segment, backbone) for segment in behind[len(common) :])
     own = [fixed + sum(len(backbone.encode(row[name])) for name in fields) for row in rows.fields]
@@ -69,7 +70,7 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
 
 
 def _length(segment: object, backbone: Backbone) -> int:
-    if isinstance(segment, SoftSlot):
-        return segment.length
+    if isinstance(segment, VectorSlot):
+        return 0 if isinstance(segment, DeepSlot) else segment.length
     words = segment.text if isinstance(segment, Text) else segment.words if isinstance(segment, HardSlot) else None
     return len(backbone.encode(words)) if words else 0

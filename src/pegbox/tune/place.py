@@ -1,12 +1,14 @@
-"""Where a soft slot goes in a prompt that has none."""
+"""Where a soft or deep slot goes in a prompt that has none."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pegbox.backbone.seam import Backbone
-from pegbox.errors import SettingsError
-from pegbox.prompt import TURNS, Answer, Field, Prompt, Segment, SoftSlot, Text, Turn
+from pegbox.errors import PromptError, SettingsError
+from pegbox.prompt import TURNS, Answer, DeepSlot, Field, InputSlot, Prompt, Segment, SoftSlot, Text, Turn, VectorSlot
 
 Place = Literal["instead", "first", "after", "both"]
 LENGTH = 20
@@ -32,7 +34,7 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
         place: "first" in the prompt, "after" the last field (the texts' keys and values can then be kept), or "both".
         length: vectors in each.
     """
-    if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):
+    if _has(prompt, SoftSlot):
         return prompt
     turns, taken = [], set(prompt.slots)
     fields = (n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments))
@@ -43,10 +45,11 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
             segments = _after(segments, SoftSlot(_free("after", taken), length))
         if place in ("first", "both") and number == 0:
             first = SoftSlot(_free("first", taken), length)
+            deep = [segment for segment in segments if isinstance(segment, DeepSlot)]  # nothing may stand before it
             if turn.role == TURNS:  # where nothing else may stand
                 turns.append(Turn("system", (first,)))
             else:
-                segments = [first, Text("\n"), *segments]
+                segments = [*deep, first, Text("\n"), *segments[len(deep) :]]
         turns.append(type(turn)(turn.role, tuple(segments)))
     return Prompt(tuple(turns))
 
@@ -59,7 +62,10 @@ def soft_slots(prompt: Prompt, place: Place, length: int | None, backbone: Backb
     Settings:
         length: vectors in a slot. None: 20, or with "instead" as many as there are words.
         channel: the task scores the text after the label, and moves the line on which the text stands: it stays words.
+
+    Raises: PromptError for an open slot of another kind.
     """
+    _check_open(prompt, SoftSlot)
     if place == "instead":
         turned = words_to_slot(prompt, backbone, length, channel)
         if turned is not prompt:
@@ -78,14 +84,89 @@ def words_to_slot(prompt: Prompt, backbone: Backbone, length: int | None = None,
         length: vectors in the slot; the words' first ones, or the words again and again. None: as many as there are words.
         whole_lines: leave the line on which the field stands.
     """
-    if any(isinstance(slot, SoftSlot) for slot in prompt.slots.values()):
+    found = None if _has(prompt, SoftSlot) else _first_words(prompt, backbone, length, whole_lines)
+    if found is None:
         return prompt
+    slot = SoftSlot(_free("words", set(prompt.slots)), len(found.ids), backbone.embed(found.ids).cpu().numpy())
+    return found.replaced(prompt, slot)
+
+
+def deep_slot(
+    prompt: Prompt, place: Literal["instead", "first"], length: int | None, backbone: Backbone, channel: bool = False
+) -> Prompt:
+    """The prompt with a deep slot before everything, unless it has one of its own; the settings as for `soft_slots`.
+
+    Raises: PromptError for an open slot of another kind.
+    """
+    _check_open(prompt, DeepSlot)
+    if _has(prompt, DeepSlot):
+        return prompt
+    name = _free("prefix", set(prompt.slots))
+    found = _first_words(prompt, backbone, length, channel) if place == "instead" and not prompt.is_chat else None
+    if found is not None and found.at == 0:
+        rows = backbone.keys_values(found.ids)[:length].cpu().numpy()
+        return found.replaced(prompt, DeepSlot(name, len(rows), rows))
+    turn = prompt.turns[0]
+    gap = () if prompt.is_chat else (Text("\n"),)
+    return Prompt((type(turn)(turn.role, (DeepSlot(name, length or LENGTH), *gap, *turn.segments)), *prompt.turns[1:]))
+
+
+def input_slots(prompt: Prompt, place: Place, length: int | None, backbone: Backbone, channel: bool = False) -> Prompt:
+    """As `soft_slots`, with input slots in their places, which share among the rows what the soft ones hold.
+
+    Raises: PromptError for an open slot of another kind.
+    """
+    _check_open(prompt, InputSlot)
+    if _has(prompt, InputSlot):
+        return prompt
+    return soft_slots(prompt, place, length, backbone, channel).map(
+        lambda slot: InputSlot(slot.name, slot.length, slot.vectors) if isinstance(slot, SoftSlot) else slot
+    )
+
+
+def _has(prompt: Prompt, kind: type[VectorSlot]) -> bool:
+    return any(isinstance(slot, kind) for slot in prompt.slots.values())
+
+
+def _check_open(prompt: Prompt, kind: type[VectorSlot]) -> None:
+    for slot in prompt.slots.values():
+        if isinstance(slot, VectorSlot) and slot.vectors is None and not isinstance(slot, kind):
+            raise PromptError(
+                f"the open {slot.kind} slot {slot.name!r}",
+                f"{kind.kind} slots, which are all that this method learns",
+                f"use a method for {slot.kind} slots, or write [{kind.kind} {slot.name} {slot.length}]",
+            )
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The first words before a prompt's first field.
+
+    Settings:
+        at: which of the first turn's segments holds them.
+        ids: their tokens, as many as the slot in their place is long.
+        rest: what of that segment stays.
+    """
+
+    at: int
+    ids: Sequence[int]
+    rest: str
+
+    def replaced(self, prompt: Prompt, slot: VectorSlot) -> Prompt:
+        """The prompt with a slot in their place."""
+        turn = prompt.turns[0]
+        segments = (*turn.segments[: self.at], slot, Text(self.rest), *turn.segments[self.at + 1 :])
+        return Prompt((type(turn)(turn.role, segments), *prompt.turns[1:]))
+
+
+def _first_words(prompt: Prompt, backbone: Backbone, length: int | None, whole_lines: bool) -> _Words | None:
+    """See `words_to_slot`; nothing where they are too few."""
     turn = prompt.turns[0]
     stop = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Field | Answer)), len(turn.segments))
     before = enumerate(turn.segments[:stop])
     at = next((n for n, segment in before if isinstance(segment, Text) and segment.text.strip()), None)
     if at is None:
-        return prompt
+        return None
     text = turn.segments[at]
     assert isinstance(text, Text)
     words, rest = _first_lines(text.text, backbone)
@@ -95,11 +176,8 @@ def words_to_slot(prompt: Prompt, backbone: Backbone, length: int | None = None,
     kept, space = (words[:-1], " ") if words.endswith(" ") else (words, "")
     ids = backbone.encode(kept)
     if len(ids) < FEWEST_WORDS:
-        return prompt
-    ids = ids if length is None else (ids * length)[:length]
-    slot = SoftSlot(_free("words", set(prompt.slots)), len(ids), backbone.embed(ids).cpu().numpy())
-    first = type(turn)(turn.role, (*turn.segments[:at], slot, Text(space + rest), *turn.segments[at + 1 :]))
-    return Prompt((first, *prompt.turns[1:]))
+        return None
+    return _Words(at, ids if length is None else (ids * length)[:length], space + rest)
 
 
 def _first_lines(text: str, backbone: Backbone) -> tuple[str, str]:

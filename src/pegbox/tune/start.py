@@ -1,4 +1,4 @@
-"""Where a soft slot's vectors begin: at the embeddings of words, never at random."""
+"""Where a slot's vectors begin: at what words give, never at random."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import numpy as np
 import torch
 
 from pegbox.backbone.seam import Backbone
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import DeepSlot, Prompt, SoftSlot, VectorSlot
 from pegbox.task.classification import Classification
 from pegbox.tune.schedule import START_APART, Schedule
 
 
-def start_vectors(prompt: Prompt, backbone: Backbone, task: Classification, variants: int) -> dict[str, torch.Tensor]:
-    """Start vectors of every soft slot, the same for all variants: its own, where it is filled, or those of words.
+def start_vectors(
+    prompt: Prompt, backbone: Backbone, task: Classification, variants: int, kind: type[VectorSlot] = SoftSlot
+) -> dict[str, torch.Tensor]:
+    """Start vectors of every slot of a kind, the same for all variants: its own, where it is filled, or those of words.
 
-    Shape: for each slot [K, P, H].
+    Shape: for each slot [K, P, H], or [K, P, W] for deep slots.
     """
     found = {}
     for name, slot in prompt.slots.items():
-        if isinstance(slot, SoftSlot):
+        if isinstance(slot, kind):
             if slot.vectors is None:
-                vectors = backbone.embed(start_words(prompt, backbone, task, slot.length))
+                words = start_words(prompt, backbone, task, slot.length)
+                deep = isinstance(slot, DeepSlot)
+                vectors = backbone.keys_values(words)[: slot.length] if deep else backbone.embed(words)
             else:
                 vectors = torch.tensor(slot.vectors, device=backbone.embed([0]).device)
             found[name] = vectors.expand(variants, -1, -1)

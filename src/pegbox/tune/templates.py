@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, SoftSlot, Text, Turn
+from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, Text, Turn, VectorSlot
 
 Layout = Callable[[str], Prompt]
 """From an instruction to a prompt."""
@@ -187,5 +187,5 @@ def asked(words: Mapping[str, Sequence[str]]) -> str:
 
 
 def open_soft_slots(prompt: Prompt) -> list[str]:
-    """The names of soft slots without vectors."""
-    return [slot.name for slot in prompt.slots.values() if isinstance(slot, SoftSlot) and slot.vectors is None]
+    """The names of slots without vectors."""
+    return [slot.name for slot in prompt.slots.values() if isinstance(slot, VectorSlot) and slot.vectors is None]

@@ -10,7 +10,7 @@ import torch
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, PromptError, SettingsError
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import Prompt, VectorSlot
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.hard_place import with_hard_slot
@@ -99,7 +99,7 @@ class Tokens:
             raise SettingsError("channel scoring with word swaps", "direct scoring", "switch channel off, or use search")
         if len(train) < 2 or not len(dev):
             raise DataError(f"{len(train)} training and {len(dev)} dev rows", "at least 2 and 1", "give more rows")
-        soft = [slot.name for slot in prompt.slots.values() if isinstance(slot, SoftSlot) and slot.vectors is None]
+        soft = [slot.name for slot in prompt.slots.values() if isinstance(slot, VectorSlot) and slot.vectors is None]
         if soft:
             raise PromptError(f"the open soft slot {soft[0]!r}", "hard slots only, or filled soft ones", "swap words first")
         seed = int(rng.integers(2**31))

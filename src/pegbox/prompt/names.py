@@ -1,4 +1,4 @@
-"""Names of served prompts: ``mood`` is the newest of ``mood@1``, ``mood@2``, ..."""
+"""Names of kept prompts: ``mood`` is the newest of ``mood@1``, ``mood@2``, ..."""
 
 from __future__ import annotations
 
