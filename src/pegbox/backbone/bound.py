@@ -64,10 +64,6 @@ class HuggingFaceBound(LaidOut):
         states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
 
-    def before(self, rows: int) -> list[Head]:
-        """What each of so many rows looks back on before its first code: a filled deep slot, or nothing."""
-        return [self._frozen.given] * rows
-
     @property
     def given(self) -> int:
         """See `LaidOut.given`."""

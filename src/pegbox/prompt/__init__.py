@@ -2,7 +2,6 @@
 
 from pegbox.prompt.notation import format, parse
 from pegbox.prompt.segments import (
-    TURNS,
     Answer,
     DeepSlot,
     Field,
@@ -15,6 +14,7 @@ from pegbox.prompt.segments import (
     Turn,
     VectorSlot,
 )
+from pegbox.prompt.turns import TURNS
 
 __all__ = [
     "TURNS",

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegbox.errors import PromptError
+from pegbox.prompt.turns import TURNS, check_place
 
 ROLES = ("system", "user", "assistant")
-TURNS = "turns"
-"""The role of a place for a row's own turns: its one field holds them, as `pegbox.data.dialogues` writes them."""
 _SLOT_NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _FIELD_NAME = re.compile(r"[^{}\[\]\\\n]+")
 
@@ -224,17 +223,8 @@ class Prompt:
             )
         self._check_answer()
         if TURNS in roles:
-            self._check_turns(roles)
-
-    def _check_turns(self, roles: list[str]) -> None:
-        at = roles.index(TURNS)
-        plain = len(self.turns[at].segments) == 1 and isinstance(self.turns[at].segments[0], Field)
-        if not plain or roles[at:] != [TURNS, "assistant"]:
-            raise PromptError(
-                f"turns of roles {roles}, with {self.turns[at].segments} for the row's own turns",
-                "one field for them, and then the assistant's answer",
-                "write [system] ... [turns] {turns} [assistant] [answer]",
-            )
+            segments = self.turns[roles.index(TURNS)].segments
+            check_place(roles, len(segments) == 1 and isinstance(segments[0], Field))
 
     def _check_answer(self) -> None:
         kinds = list(self)
