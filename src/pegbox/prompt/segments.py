@@ -222,9 +222,7 @@ class Prompt:
                 "move it to the beginning, or use a soft slot there",
             )
         self._check_answer()
-        if TURNS in roles:
-            segments = self.turns[roles.index(TURNS)].segments
-            check_place(roles, len(segments) == 1 and isinstance(segments[0], Field))
+        check_place(roles, [[isinstance(segment, Field) for segment in turn.segments] for turn in self.turns])
 
     def _check_answer(self) -> None:
         kinds = list(self)

@@ -13,14 +13,20 @@ TURNS = "turns"
 """The role of a place for a row's own turns in a prompt: its one field holds them."""
 
 
-def check_place(roles: Sequence[str], one_field: bool) -> None:
-    """Raises PromptError where the place of a row's own turns holds anything but one field, or no answer follows it."""
-    if not one_field or list(roles[roles.index(TURNS) :]) != [TURNS, "assistant"]:
-        raise PromptError(
-            f"turns of roles {list(roles)}{'' if one_field else ', with more or less than a field'} for the row's own turns",
-            "one field for them, and then the assistant's answer",
-            "write [system] ... [turns] {turns} [assistant] [answer]",
-        )
+def check_place(roles: Sequence[str], fields: Sequence[Sequence[bool]]) -> None:
+    """Raises PromptError where the place of a row's own turns holds anything but one field, or no answer follows it.
+
+    Settings:
+        fields: for each turn, which of its segments are fields.
+    """
+    at = roles.index(TURNS) if TURNS in roles else None
+    if at is None or (list(fields[at]) == [True] and list(roles[at:]) == [TURNS, "assistant"]):
+        return
+    raise PromptError(
+        f"turns of roles {list(roles)}, with {len(fields[at])} segments for the row's own turns",
+        "one field for them, and then the assistant's answer",
+        "write [system] ... [turns] {turns} [assistant] [answer]",
+    )
 
 
 def written(turns: Sequence[Said]) -> str:
