@@ -23,8 +23,7 @@ from pegbox.evaluate.scores import Evaluation, MeasuredEvaluation, evaluate_pred
 from pegbox.prompt import Prompt, parse
 from pegbox.recipe.comparison import Plan, Watch
 from pegbox.recipe.comparison import compare as run_comparison
-from pegbox.recipe.methods import defaults
-from pegbox.recipe.methods import method as known_method
+from pegbox.recipe.methods import defaults, for_task
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, run
 from pegbox.recipe.settings import identity, with_settings
@@ -112,7 +111,8 @@ def tune(
 
     Raises: DataError, SettingsError, BackboneError; RunError where the folder holds another run.
     """
-    if known_method(method).predictor:
+    entry(task)  # complains of an unknown task before an unknown method
+    if for_task(method, task).predictor:
         raise SettingsError(
             f"tuning with {method!r}", "a method that makes a prompt", "use it in pegbox.compare, as a reference"
         )

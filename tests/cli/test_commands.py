@@ -311,8 +311,8 @@ def test_methods_are_listed_with_their_settings(run: Run) -> None:
 
 def test_samples_are_listed_with_licence_and_source(run: Run) -> None:
     told = run("samples").out
-    assert told.count("sample:") == told.count("licence: ") == told.count("source: ") == 3
-    assert {sample["name"] for sample in run("samples", "--json").json} == {"questions", "sms", "tweets"}
+    assert told.count("sample:") == told.count("licence: ") == told.count("source: ") == 4
+    assert {sample["name"] for sample in run("samples", "--json").json} == {"questions", "sms", "tweets", "entities"}
 
 
 def test_the_version(run: Run) -> None:

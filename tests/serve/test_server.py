@@ -49,6 +49,17 @@ def test_a_large_body_is_refused_before_it_is_read(start: Start) -> None:
     assert served.predict("soft", "a").status_code == 200
 
 
+def test_a_body_that_does_not_say_its_length_is_refused_early(start: Start) -> None:
+    served = start("soft")
+    content = json.dumps({"rows": ["a"], "seconds": 5}).encode()
+    for length, status in ((900_000, 200), (1_100_000, 413)):
+        padded = content + b" " * (length - len(content))
+        headers = {"content-type": "application/json"}
+        assert served.http.post(PATH, content=padded, headers=headers).status_code == 200  # it says its length
+        with contextlib.suppress(httpx2.TransportError):
+            assert served.http.post(PATH, content=iter([padded]), headers=headers).status_code == status
+
+
 def test_a_body_that_drips_is_given_up(start: Start) -> None:
     served = start("soft", limits=Limits(body_seconds=0.2))
     with connected(served) as client:

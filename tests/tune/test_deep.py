@@ -11,11 +11,11 @@ import pytest
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError, SettingsError
-from pegbox.prompt import DeepSlot, Prompt, SoftSlot, Text, format, parse
+from pegbox.prompt import DeepSlot, Prompt, Text, format, parse
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.deep import Deep
-from pegbox.tune.place import deep_slot
+from pegbox.tune.place import deep_slot, with_soft_slots
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.soft import Soft
 from pegbox.tune.trail import Trail
@@ -59,7 +59,7 @@ def test_it_learns_and_leaves_the_sink_alone(tiny_backbone: HuggingFaceBackbone,
     schedule = Schedule(learning_rates=(0.1,), steps=30)
     prompt, trail = tuned(Deep(schedule=schedule), tiny_backbone, moods)
     assert trail.of("dev")[-1]["loss"] < 0.5 * trail.of("dev")[0]["loss"]
-    assert format(prompt) == r"[deep prefix 11] {text}\nMood: [answer]"
+    assert format(prompt) == r"[deep prefix 10] {text}\nMood: [answer]"
     begun = tiny_backbone.keys_values(tiny_backbone.encode("Sort.\nDay:")).numpy()
     np.testing.assert_array_equal(rows_of(prompt)[0], begun[0])
     assert np.abs(rows_of(prompt)[1:] - begun[1:]).max() > 0.1
@@ -80,7 +80,7 @@ def test_a_step_goes_so_far_for_each_number_as_it_is_large(tiny_backbone: Huggin
 @pytest.mark.parametrize(
     ("written", "placed"),
     [
-        (WRITTEN, r"[deep prefix 11] {text}\nMood: [answer]"),
+        (WRITTEN, r"[deep prefix 10] {text}\nMood: [answer]"),
         ("{text} is [answer]", r"[deep prefix 6]\n{text} is [answer]"),
         (
             "[hard prefix] and so, dear model: {text}[answer]",
@@ -98,7 +98,7 @@ def test_where_it_goes(written: str, placed: str | None, tiny_backbone: HuggingF
 
 def test_so_many_positions_as_are_asked_for(tiny_backbone: HuggingFaceBackbone) -> None:
     prompt = deep_slot(parse(WRITTEN), "instead", 14, tiny_backbone)
-    expected = tiny_backbone.keys_values(tiny_backbone.encode("Sort.\nDay:Sor"))
+    expected = tiny_backbone.keys_values(tiny_backbone.encode("Sort.\nDay:Sort"))
     np.testing.assert_allclose(rows_of(prompt), expected[:14].numpy(), atol=1e-6)
 
 
@@ -131,10 +131,10 @@ def test_a_method_says_of_which_kind_its_slots_are(tiny_backbone: HuggingFaceBac
         tuned(Soft(), tiny_backbone, moods, "[deep d 2]{text}[answer]")
 
 
-def test_soft_slots_go_behind_a_filled_deep_one(tiny_backbone: HuggingFaceBackbone, moods: Moods) -> None:
+def test_soft_slots_go_behind_a_filled_deep_one(tiny_backbone: HuggingFaceBackbone) -> None:
     prompt = parse("[deep d 3]{text} Mood: [answer]").fill(d=tiny_backbone.keys_values(tiny_backbone.encode("Hm:")).numpy())
-    found, _ = tuned(Soft(length=2, schedule=Schedule(learning_rates=(0.1,), steps=8)), tiny_backbone, moods, prompt)
-    assert [type(segment) for segment in list(found)[:2]] == [DeepSlot, SoftSlot]
+    found = with_soft_slots(prompt, "both", 2)
+    assert format(found) == r"[deep d 3][soft first 2]\n{text}[soft after 2] Mood: [answer]"
     assert found.slots["d"] == prompt.slots["d"]
 
 

@@ -15,9 +15,10 @@ from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.laid import PORTION, LaidOut, Written
 from pegbox.backbone.layout import Ids, Speller, common_start, sizes
 from pegbox.backbone.live import Variants
-from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan
+from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan, portions
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Live
+from pegbox.backbone.trees import groves, read_folded
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 
@@ -46,15 +47,16 @@ class HuggingFaceBound(LaidOut):
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
         if self._made_from_rows and len(asked) > PORTION and not torch.is_grad_enabled():  # each row's vectors are its own
-            portions = [asked[at : at + PORTION] for at in range(0, len(asked), PORTION)]
-            return torch.cat([self.score(portion, live) for portion in portions], dim=1)
+            parts = [asked[at : at + PORTION] for at in range(0, len(asked), PORTION)]
+            return torch.cat([self.score(part, live) for part in parts], dim=1)
         now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             return self._read(self._plan(asked, now), range(len(asked)), now)
         with torch.no_grad():
             plan = self._plan(asked, now)
-        order = sorted(range(len(asked)), key=lambda at: (len(plan.front.own[asked[at]]), asked[at]))
-        return self._in_portions(order, lambda some: self._read(plan, some, now))
+            parts = portions(asked, [len(plan.front.own[row]) for row in asked], list(map(self._kin, asked)), PORTION)
+            found = torch.cat([self._read(plan, part, now) for part in parts], dim=1)
+            return found[:, torch.tensor([at for part in parts for at in part], device=found.device).argsort()]
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:
@@ -63,6 +65,10 @@ class HuggingFaceBound(LaidOut):
         now = self.values(asked)
         states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
+
+    def _kin(self, row: int) -> object:
+        """What rows share that are best read together, such as the words of a sentence: all fields but the last one."""
+        return tuple(self._layouts[row][piece] for piece in self._own_pieces[:-1]) or row
 
     @property
     def given(self) -> int:
@@ -89,7 +95,8 @@ class HuggingFaceBound(LaidOut):
             shared = common_start(codes)
             if whole:  # nothing is live: leave at least the position that is read
                 shared = shared[: min(map(len, codes)) - 1]
-                if len(codes) == 1 and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
+                one = len({self._kin(row) for row in range(len(codes))}) == 1
+                if one and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
                     shared = shared[: len(self._flat(self._layouts[0][: self._own_pieces[0]]))]
             own = tuple(run[len(shared) :] for run in codes)
             self._fronts[first] = Front(shared, own) if whole else self._frozen.front(shared, own)
@@ -145,7 +152,10 @@ class HuggingFaceBound(LaidOut):
         trunks, skip = (((),) if self.trie is None else self.trie.trunks()), len(commons[0])
         own = sum(len(self.targets[row]) - 1 for row in plan.asked) if self.targets else len(plan.asked) * sum(map(len, trunks))
         size = skip + own + len(trunks) * sum(width - skip for width in widths.pop())
-        return commons if size <= PACKED and self._engine.packs else []
+        if size > PACKED or not self._engine.packs:
+            return []
+        tails = [Row((), self._tail(plan, row, now, 0)[skip:], 0, 0, at) for at, row in enumerate(plan.asked)]
+        return [] if groves(tails) else commons  # rows that share more than what all share are folded instead
 
     def _rows(self, plan: Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[Row]:
         """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
@@ -168,6 +178,10 @@ class HuggingFaceBound(LaidOut):
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
         if commons:
             return self._branches(rows, now, commons)
+        if not now.per_row and (together := groves(rows)) and self._engine.packs:
+            return read_folded(
+                rows, together, lambda codes, variant: now.embeds(codes, variant, [0] * len(codes)), self._engine
+            )
         if torch.is_grad_enabled():
             return self._pass(rows, now)
         found: dict[int, torch.Tensor] = {}

@@ -52,8 +52,10 @@ class Core:
     @cached_property
     def mean_embedding(self) -> torch.Tensor:
         """The mean of all words' input embeddings. Shape: [H], float32."""
-        with torch.no_grad():
-            return self.embedding.float().mean(0)
+        with torch.no_grad():  # through the layer: some models scale what stands in the table
+            every = torch.arange(self.embedding.shape[0], device=self.device)
+            mean: torch.Tensor = self.model.get_input_embeddings()(every).float().mean(0)
+            return mean
 
     @property
     def kept(self) -> Kept:

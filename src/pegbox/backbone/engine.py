@@ -110,6 +110,26 @@ class Engine(Core):
         positions = (past + places).expand(count, -1)
         return self._through(heads, embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
 
+    def trees(
+        self, heads: Sequence[Head], embeds: torch.Tensor, places: torch.Tensor, seen: torch.Tensor, count: int
+    ) -> torch.Tensor:
+        """Last hidden states of sequences in which each position looks back on some of those before it. See `packs`.
+
+        Settings:
+            places: how far from its sequence's beginning each position stands.
+            seen: which of the sequence's positions each one sees.
+            count: positions that are real.
+
+        Shape: heads N; embeds [N, T, H]; places [N, T]; seen [N, T, T]; result [N, T, H], in the model's dtype.
+        """
+        past = [_length(head) for head in heads]
+        before = max(past)
+        starts = torch.tensor(past, device=self.device)[:, None]
+        kept = torch.arange(before, device=self.device)[None] >= before - starts
+        mask = torch.cat([kept[:, None].expand(-1, embeds.shape[1], -1), seen.to(self.device)], dim=2)[:, None]
+        cache = DynamicCache(side_by_side(heads, before)) if before else None
+        return self._through(heads, embeds, mask, starts + places.to(self.device), cache, before, count)[0]
+
     def fan(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int) -> torch.Tensor:
         """Last hidden states of several branches to each head, which is held once for all of them. See `fans`.
 

@@ -24,6 +24,8 @@ from pegbox.prompt import DeepSlot, Prompt
 
 BLOCK = 32
 """Rows whose frozen parts are computed together."""
+_MANY = 0.75
+"""The share of the rows' frozen parts that are different, up to which the same ones are computed once."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Front:
         blocks: the rows by length of `own`, in fixed groups.
         keys: the blocks' keys in the store.
         granted: keys of the blocks that the store has room for.
+        same: for each row the first one with the same `own`, which is in a block for all of them.
     """
 
     shared: Ids
@@ -44,6 +47,7 @@ class Front:
     keys: tuple[Hashable, ...] = ()
     block_of: Mapping[int, int] = field(default_factory=dict)
     granted: frozenset[Hashable] = frozenset()
+    same: tuple[int, ...] = ()
 
 
 class Frozen:
@@ -60,9 +64,10 @@ class Frozen:
 
     def front(self, shared: Ids, own: tuple[Ids, ...]) -> Front:
         """These codes, parted into blocks, with room for them reserved."""
-        order = sorted((at for at, codes in enumerate(own) if codes), key=lambda at: (len(own[at]), at))
+        same = _firsts(own)
+        order = sorted((at for at in set(same) if own[at]), key=lambda at: (len(own[at]), at))
         if not order:
-            return Front(shared, own)
+            return Front(shared, own, same=tuple(same))
         blocks = tuple(tuple(order[at : at + BLOCK]) for at in range(0, len(order), BLOCK))
         keys = tuple(("own", self._content(shared, *(own[row] for row in block))) for block in blocks)
         probe, *_ = self.shared(shared) or self._run([own[order[0]][:1]])
@@ -71,7 +76,8 @@ class Frozen:
         wanted: list[tuple[Hashable, int]] = [(self._shared_key(shared), common * size)] if shared else []
         wanted += [(key, sum(len(own[row]) for row in block) * size) for key, block in zip(keys, blocks, strict=True)]
         block_of = {row: number for number, block in enumerate(blocks) for row in block}
-        return Front(shared, own, blocks, keys, block_of, self._store.reserve(self, wanted))
+        block_of |= {row: block_of[first] for row, first in enumerate(same) if first in block_of}
+        return Front(shared, own, blocks, keys, block_of, self._store.reserve(self, wanted), tuple(same))
 
     def shared(self, codes: Ids) -> Head:
         """Keys and values of what all rows have in common, the filled deep slot's included; nothing where there is nothing."""
@@ -91,7 +97,7 @@ class Frozen:
 
     def own(self, front: Front, index: Sequence[int]) -> list[Head]:
         """Each row's own frozen keys and values; kept blocks are read, blocks without room are computed as needed."""
-        asked = set(index)
+        asked = {front.same[row] for row in index}
         found: dict[int, Head] = {}
         for number in sorted({front.block_of[row] for row in asked if front.own[row]}):
             block, key = front.blocks[number], front.keys[number]
@@ -102,7 +108,7 @@ class Frozen:
                 block = tuple(row for row in block if row in asked)
                 kept = self._run([front.own[row] for row in block], front.shared)
             found.update((row, (run,)) for row, run in zip(block, kept, strict=True))
-        return [found.get(row, ()) for row in index]
+        return [found.get(front.same[row], ()) for row in index]
 
     def _run(self, codes: Sequence[Ids], shared: Ids = ()) -> Block:
         with torch.set_grad_enabled(self._engine.training):
@@ -122,3 +128,13 @@ class Frozen:
     @cached_property
     def _digest(self) -> str:
         return self._prompt.digest()
+
+
+def _firsts(own: Sequence[Ids]) -> list[int]:
+    """For each row the first one with the same codes, where many are the same, as those of a sentence's words are; else itself.
+
+    A text that comes twice is read twice, so that all rows of a pass look back on as many others: see `passes.fan`.
+    """
+    firsts: dict[Ids, int] = {}
+    same = [firsts.setdefault(codes, at) for at, codes in enumerate(own)]
+    return same if len(firsts) <= _MANY * len(own) else list(range(len(own)))

@@ -155,7 +155,7 @@ def _filled(prompt: Prompt, live: Container[str], engine: Core) -> dict[str, tor
     found = {}
     for name, slot in _named(prompt, VectorSlot).items():
         if slot.vectors is not None and name not in live:
-            found[name] = _checked(torch.tensor(slot.vectors)[None], slot, name, 1, engine)
+            found[name] = _checked(torch.tensor(slot.vectors)[None, None], slot, name, 1, engine)
     return found
 
 

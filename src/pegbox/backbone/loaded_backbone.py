@@ -22,6 +22,7 @@ from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Bound, Spent
 from pegbox.backbone.storage import Storage
+from pegbox.backbone.word_features import word_features
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 
@@ -155,17 +156,28 @@ class LoadedBackbone(ABC):
             found[batch] = self._read_layers([codes[at] for at in batch], layers)
         return found
 
+    @torch.no_grad()
+    def word_features(
+        self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]], layers: Sequence[float] = (1.0,)
+    ) -> NDArray[np.float32]:
+        """See `pegbox.backbone.word_features.word_features`."""
+        return word_features(self._speller, self.context, lambda codes: self._states(codes, layers), texts, words)
+
     def _read_layers(self, codes: Sequence[Ids], layers: Sequence[float]) -> NDArray[np.float32]:
         lengths = torch.tensor([len(run) for run in codes], device=self._engine.device)
-        width = int(lengths.max())
-        ids = torch.tensor([[*run, *[0] * (width - len(run))] for run in codes], device=self._engine.device)
-        real = torch.arange(width, device=self._engine.device)[None] < lengths[:, None]
-        found = self._engine.layers(ids, real)
-        states = [found[round(depth * (len(found) - 1))].float() for depth in layers]
-        stacked = torch.stack(states, dim=1)  # [B, layers, T, H]
+        stacked = self._states(codes, layers)
+        real = torch.arange(stacked.shape[2], device=self._engine.device)[None] < lengths[:, None]
         mean = (stacked * real[:, None, :, None]).sum(2) / lengths[:, None, None]
         last = stacked[torch.arange(len(codes)), :, lengths - 1]
         return torch.stack([mean, last], dim=2).cpu().numpy()
+
+    def _states(self, codes: Sequence[Ids], layers: Sequence[float]) -> torch.Tensor:
+        """Hidden states of some depths at every position, padded on the right. Shape: [B, layers, T, H], float32."""
+        lengths = torch.tensor([len(run) for run in codes], device=self._engine.device)
+        width = int(lengths.max())
+        ids = torch.tensor([[*run, *[0] * (width - len(run))] for run in codes], device=self._engine.device)
+        found = self._engine.layers(ids, torch.arange(width, device=self._engine.device)[None] < lengths[:, None])
+        return torch.stack([found[round(depth * (len(found) - 1))].float() for depth in layers], dim=1)
 
     def forget(self) -> None:
         """See `pegbox.backbone.seam.Backbone.forget`."""

@@ -96,3 +96,22 @@ def _units(rows: Sequence[Row], tokens: int) -> list[list[int]]:
 
 def _width(rows: Sequence[Row], some: Sequence[int]) -> int:
     return max(len(rows[at].codes) for at in some)
+
+
+def portions(rows: Sequence[int], sizes: Sequence[int], kin: Sequence[object], most: int) -> list[list[int]]:
+    """Places in `rows` in portions of at most so many, near ones in size together, and those of one kin.
+
+    Settings:
+        kin: what rows share that are best read together.
+    """
+    groups: dict[object, list[int]] = {}
+    for at, of in enumerate(kin):
+        groups.setdefault(of, []).append(at)
+    order = sorted(groups.values(), key=lambda group: (max(sizes[at] for at in group), rows[group[0]]))
+    found: list[list[int]] = [[]]
+    for group in order:
+        for part in (group[at : at + most] for at in range(0, len(group), most)):
+            if found[-1] and len(found[-1]) + len(part) > most:
+                found.append([])
+            found[-1].extend(part)
+    return found

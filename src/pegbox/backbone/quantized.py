@@ -51,9 +51,14 @@ def reading(kind: str, name: str, dtype: torch.dtype, device: str) -> dict[str, 
         )
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every product that numbers are cast
+    hush()
     settings = KINDS[kind] | ({"bnb_4bit_compute_dtype": dtype} if kind == "nf4" else {})
     return {"quantization_config": BitsAndBytesConfig(**settings), "device_map": {"": device}}
+
+
+def hush() -> None:
+    """No advice of bitsandbytes: at its import, which PEFT's brings along, and at every product that casts numbers."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def differentiable(model: torch.nn.Module) -> None:
@@ -63,7 +68,7 @@ def differentiable(model: torch.nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010  # no attribute of every module
 
 
 def rounded_digest(digest: str, kind: str) -> str:

@@ -33,13 +33,18 @@ def methods(
 
 def samples(as_json: Json = False) -> None:
     """List the sample data sets that can be fetched, with licence and source."""
+    from pegbox.data.entity_samples import ENTITIES
     from pegbox.data.samples import SAMPLES
 
     if as_json:
         names = ("name", "description", "rows", "task", "labels", "licence", "source")
-        print_json([{name: getattr(s, name) for name in names} for s in SAMPLES.values()])
+        print_json([{name: getattr(s, name) for name in names} for s in (*SAMPLES.values(), ENTITIES)])
         return
     for s in SAMPLES.values():
         what = f"labels {', '.join(s.labels)}" if s.labels else f"for --task {s.task}"
         print(f"sample:{s.name}: {s.description}; {s.rows} rows, {what}")
         print(f"    source: {s.source}\n    licence: {s.licence}")
+    types = ", ".join(ENTITIES.labels)
+    print(f"sample:{ENTITIES.name} (--task tag): {ENTITIES.description}; {ENTITIES.rows} sentences, types {types}")
+    print(f"    parts to be named after it: {ENTITIES.name}/valid, {ENTITIES.name}/test; a comparison is scored on the latter")
+    print(f"    source: {ENTITIES.source}\n    licence: {ENTITIES.licence}")

@@ -31,6 +31,7 @@ from pegbox.cli.options import (
 from pegbox.cli.printing import aloud, print_json
 
 if TYPE_CHECKING:
+    from pegbox.artifact import Tuned
     from pegbox.cli.predictions import Predicting
 
 
@@ -133,9 +134,24 @@ def _answer(
 
     task = read_task(prompt)
     more = _further(fields, task.reads(read_prompt(prompt)))
+    if task.name == "tag":
+        _tag(data, text, more, reading, as_json, lambda: load(prompt, *where))
+        return
     rows, notes = entry(task.name).rows(data, text, None, False, fields=more, reading=reading)
     tuned = load(prompt, *where)
     aloud((*notes, *write_answers(tuned, rows, sys.stdout, as_json)))
+
+
+def _tag(data: str, text: str | None, fields: Sequence[str], reading: Any, as_json: bool, opened: Callable[[], Tuned]) -> None:
+    """Prints the spans of the entities in a file's texts, in these texts' own characters, beside the user's own columns."""
+    from pegbox.cli.spans import write_spans
+    from pegbox.data.sentences import read_sentences
+
+    found = read_sentences(data, text, None, False, fields=fields, reading=reading)  # complains before the model is loaded
+    tagger = opened().predictor
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    aloud(write_spans(tagger, found, sys.stdout, as_json=as_json))
 
 
 def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...], Callable[[], Predicting]]:

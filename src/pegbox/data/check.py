@@ -38,14 +38,28 @@ KINDS: Mapping[str, Kind] = {
     "messages": Kind("without a list of turns", 'turns as {"messages": [{"role": ..., "content": ...}, ...]}'),
     "role": Kind("with a turn of an unknown role", "the roles system, user and assistant"),
     "empty": Kind("with an empty turn", "words in every turn"),
-    "order": Kind("with turns out of order", "user and assistant in turn, the user first, after a system turn if there is one"),
+    "sequence": Kind(
+        "with turns out of order", "user and assistant in turn, the user first, after a system turn if there is one"
+    ),
     "silent": Kind("without a turn of the assistant", "at least one turn of the assistant, which is what is learned"),
+    "tag": Kind("with a word that has no tag", "a tag for every word"),
+    "scheme": Kind("with a tag of no known scheme", "O, or B- or I- (also E- and S-) with a type"),
+    "order": Kind(
+        "with a tag that cannot stand where it does", "tags of one scheme: in BIO, B- begins an entity, I- goes on with it"
+    ),
+    "spans": Kind("with spans that cannot be read", 'a list of spans, each {"start": 0, "end": 5, "label": "PER"}'),
+    "outside": Kind("with a span outside its text", "0 <= start < end <= the text's length, in characters"),
+    "overlap": Kind("with spans that overlap", "spans that do not overlap"),
+    "cut": Kind("with a span that cuts a word", "spans that begin and end where words do"),
 }
 
 HINTS: Mapping[str, str] = {
     "cells": "put double quotes around cells that hold the delimiter or a line break",
     "nul": "see that the file is text; if another program wrote it as UTF-16, say encoding='utf-16' (--encoding utf-16)",
     "long": "raise the limit with field_limit=N (--field-limit N), N characters",
+    "tag": "name the columns of the word and the tag with text=1, label=4 (--text 1 --label 4)",
+    "scheme": "name the column of the tags with label=4 (--label 4)",
+    "cut": "give the words yourself, as lists of words and tags",
 }
 
 

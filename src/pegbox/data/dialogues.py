@@ -230,10 +230,10 @@ def _ordered(turns: Sequence[Said], weightless: set[int], labelled: bool) -> Con
     for at, (role, _) in enumerate(own):
         wanted = "assistant" if at % 2 else "user"
         if role != wanted:
-            raise _WrongTurnError("order", f"turn {at + skipped + 1} is the {role}'s where the {wanted}'s belongs")
+            raise _WrongTurnError("sequence", f"turn {at + skipped + 1} is the {role}'s where the {wanted}'s belongs")
     learned = tuple(at for at in range(1, len(own), 2) if at + skipped not in weightless)
     if not own:
-        raise _WrongTurnError("order", "there is no turn of the user")
+        raise _WrongTurnError("sequence", "there is no turn of the user")
     if labelled and not learned:
         raise _WrongTurnError("silent", f"it has {count(len(turns), 'turn')}")
     return Conversation(system, tuple(own), learned)

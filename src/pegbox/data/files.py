@@ -21,7 +21,7 @@ def open_file(path: Path, reading: Reading) -> Stream:
     """
     path = path.expanduser()
     if not path.is_file():
-        raise _no_file(path)
+        raise no_file(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
@@ -43,7 +43,8 @@ def _decoded(reader: Reader, path: Path, reading: Reading, stream: Stream) -> It
         raise bad_encoding(path, reading.encoding, error) from error
 
 
-def _no_file(path: Path) -> DataError:
+def no_file(path: Path) -> DataError:
+    """The error for a file that is not there, to be raised; it names the nearest one."""
     from difflib import get_close_matches
 
     if path.is_dir():

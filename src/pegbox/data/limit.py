@@ -34,7 +34,7 @@ def limited(data: Data, train: int | None = None, test: int | None = None, seed:
 
 def _known(rows: Rows, train: Rows, notes: list[str]) -> Rows:
     """The rows whose labels the training rows have; all, where right answers are no labels."""
-    if rows.labels is None:
+    if rows.labels is None or rows.gold is not None:
         return rows
     kept, more = without_unseen(rows, train, "drop")
     notes.extend(more)

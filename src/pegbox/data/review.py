@@ -15,7 +15,7 @@ LOOKS_MISSING = frozenset({"nan", "na", "n/a", "null", "none", "nil", "<na>", "-
 def review(rows: Rows) -> tuple[str, ...]:
     """Notes on repeats, contradictions and odd labels. Nothing is changed."""
     notes = [_repeats(rows), _contradictions(rows)]
-    if rows.labels is not None:
+    if rows.labels is not None and rows.gold is None:
         notes += [_once(rows), _alike(rows), _looks_missing(rows)]
     return tuple(f"{rows.source}: {note}" for note in notes if note)
 
@@ -54,7 +54,7 @@ def without_repeats(rows: Rows) -> tuple[Rows, tuple[str, ...]]:
 
 
 def _contradictions(rows: Rows) -> str:
-    if rows.labels is None:
+    if rows.labels is None or rows.gold is not None:
         return ""
     torn = [group for group in same_texts(rows).values() if len({rows.labels[at] for at in group}) > 1]
     if not torn:

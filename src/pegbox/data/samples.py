@@ -181,6 +181,8 @@ def sample(name: str) -> Sample:
     """The sample of this name. Raises DataError for an unknown name, with the nearest one."""
     if name in SAMPLES:
         return SAMPLES[name]
+    if name.partition("/")[0] == "entities":
+        raise DataError(f"sample:{name}, whose words are tagged", "a sample of labelled texts", "say --task tag (task='tag')")
     from difflib import get_close_matches
 
     near = get_close_matches(name.casefold(), SAMPLES, 1)

@@ -29,7 +29,7 @@ from pegbox.evaluate.record import Cell, Comparison, Cost
 from pegbox.metrics.measures import measure, overall
 from pegbox.prompt import Prompt, format
 from pegbox.recipe.cells import read_cell, write_cell
-from pegbox.recipe.methods import METHODS, for_task, method
+from pegbox.recipe.methods import for_task
 from pegbox.recipe.openings import LABELS, REPORT, Openings
 from pegbox.recipe.record import record_of
 from pegbox.recipe.run import Job, Outcome, run
@@ -87,9 +87,10 @@ class Plan:
 
     def cells(self) -> list[tuple[str, int]]:
         """Every (method, seed), the quick methods' first."""
-        order = sorted(self.methods, key=lambda name: METHODS[name].spends)
+        spends = {name: for_task(name, self.task.name).spends for name in self.methods}
+        order = sorted(self.methods, key=lambda name: spends[name])
         many = self.seeds if self.tuning_seeds is None else min(self.seeds, self.tuning_seeds)
-        return [(name, seed) for name in order for seed in range(many if METHODS[name].spends else self.seeds)]
+        return [(name, seed) for name in order for seed in range(many if spends[name] else self.seeds)]
 
 
 def compare(
@@ -179,7 +180,7 @@ class _Work:
         cell = Cell(
             **found,
             method=name,
-            kind=METHODS[name].kind,
+            kind=for_task(name, self.plan.task.name).kind,
             seed=seed,
             dev_accuracy=outcome.dev_accuracy,
             cost=self._cost(outcome, saved, rows),
@@ -188,7 +189,7 @@ class _Work:
             nearest=outcome.nearest,
             trail=outcome.trail,
             notes=(*outcome.notes, *_cuts(cut, len(rows))),
-            spends=METHODS[name].spends,
+            spends=for_task(name, self.plan.task.name).spends,
         )
         write_cell(own, cell)
         self.watch(name, seed, {"event": "end", **self._said(cell, rows)})
@@ -274,7 +275,7 @@ class _Work:
 
     def _digest(self, name: str, seed: int) -> str:
         """Everything that could change the cell's result."""
-        made = with_settings(method(name).make(), self.plan.settings.get(name, {}))
+        made = with_settings(for_task(name, self.plan.task.name).make(), self.plan.settings.get(name, {}))
         model = [self.backbone.digest, self.backbone.dtype, self.backbone.device, pegbox.__version__]
         data = [self.train.digest(), self.test.digest(), None if self.dev is None else self.dev.digest()]
         known = [identity(made), seed, str(self.plan.budget), self.plan.prompt.digest(), repr(self.plan.task), model, data]

@@ -14,6 +14,8 @@ LABELLING = ("classify", "tag", "multilabel")
 """The tasks that are tuned as a classification: of texts, of words, of each label."""
 ANY = (*LABELLING, "generate", "chat")
 """The same, and those whose answers are texts: for methods that need no more than losses."""
+OF_TEXTS = ("classify", "multilabel")
+"""Those of them that ask about whole texts."""
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,36 @@ def _hybrid_after() -> Any:
     return Then(Search(), _soft_after())  # the winning words may be long; so they are read once
 
 
+def _word_majority() -> Any:
+    from pegbox.reference.word_majority import WordMajority
+
+    return WordMajority()
+
+
+def _word_probe() -> Any:
+    from pegbox.reference.word_probe import WordProbe
+
+    return WordProbe()
+
+
+def _crf() -> Any:
+    from pegbox.reference.crf import Crf
+
+    return Crf()
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("majority", "reference", "the commonest label, always", _majority, spends=False, predictor=True),
+        Method("majority", "reference", "the commonest label, always", _majority, spends=False, predictor=True, tasks=OF_TEXTS),
         Method(
-            "tfidf", "reference", "logistic regression on word counts, without the model", _tfidf, spends=False, predictor=True
+            "tfidf",
+            "reference",
+            "logistic regression on word counts, without the model",
+            _tfidf,
+            spends=False,
+            predictor=True,
+            tasks=OF_TEXTS,
         ),
         Method("zero-shot", "reference", "the written prompt as it is", _zero_shot, spends=False, tasks=ANY),
         Method("few-shot", "reference", "the written prompt with examples drawn from the training rows", _few_shot, tasks=ANY),
@@ -172,10 +198,27 @@ METHODS: dict[str, Method] = {
             "for each text the training rows nearest to it as examples",
             _nearest,
             predictor=True,
+            tasks=OF_TEXTS,
         ),
-        Method("few-shot-mmr", "reference", "the same, near but unlike each other", _mmr, predictor=True),
+        Method("few-shot-mmr", "reference", "the same, near but unlike each other", _mmr, predictor=True, tasks=OF_TEXTS),
         Method(
-            "probe", "reference", "logistic regression on the frozen model's features", _probe, spends=False, predictor=True
+            "probe",
+            "reference",
+            "logistic regression on the frozen model's features",
+            _probe,
+            spends=False,
+            predictor=True,
+            tasks=OF_TEXTS,
+        ),
+        Method(
+            "crf",
+            "reference",
+            "a conditional random field over words' letters, without the model",
+            _crf,
+            spends=False,
+            predictor=True,
+            tasks=("tag",),
+            whole=True,
         ),
         Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True, tasks=ANY),
         Method(
@@ -207,10 +250,33 @@ METHODS: dict[str, Method] = {
     )
 }
 
+
+OWN: dict[str, dict[str, Method]] = {
+    "tag": {
+        method.name: method
+        for method in (
+            Method("majority", "reference", "the type that a word mostly has", _word_majority, False, True, ("tag",), True),
+            Method(
+                "probe",
+                "reference",
+                "logistic regression on the words' frozen features",
+                _word_probe,
+                False,
+                True,
+                ("tag",),
+                True,
+            ),
+        )
+    }
+}
+"""By task, the methods that are made otherwise for it."""
+
 DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
 """What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
 
-TASK_DEFAULTS: dict[str, tuple[str, ...]] = {}
+TASK_DEFAULTS: dict[str, tuple[str, ...]] = {
+    "tag": ("majority", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora"),
+}
 """The same for tasks where other methods matter; the rest compare those of `DEFAULTS` that can do them."""
 
 
@@ -221,9 +287,11 @@ def defaults(task: str) -> tuple[str, ...]:
 
 def for_task(name: str, task: str) -> Method:
     """The method of this name. Raises SettingsError where it cannot do the task."""
+    if own := OWN.get(task, {}).get(name):
+        return own
     found = method(name)
     if task not in found.tasks:
-        able = [one.name for one in METHODS.values() if task in one.tasks]
+        able = [one.name for one in METHODS.values() if task in one.tasks or one.name in OWN.get(task, {})]
         raise SettingsError(f"{name} for --task {task}", f"one of {', '.join(able) or 'none yet'}", "choose another method")
     return found
 

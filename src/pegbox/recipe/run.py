@@ -14,7 +14,7 @@ from pegbox.errors import BackboneError, SettingsError
 from pegbox.evaluate.nearest_words import nearest_words
 from pegbox.prompt import Prompt
 from pegbox.recipe.ledger import Ledger, Spending
-from pegbox.recipe.methods import for_task, method
+from pegbox.recipe.methods import for_task
 from pegbox.recipe.settings import with_settings
 from pegbox.task.classify import default_prompt
 from pegbox.task.task import Task
@@ -97,7 +97,7 @@ def run(job: Job, backbone: LoadedBackbone, train: Rows, dev: Rows, trail: Trail
     rng = np.random.default_rng([job.seed, 7])
     weights = backbone.weights_digest()
     spend = {"budget": job.budget, "rng": rng, "trail": trail}
-    known = method(job.method)
+    known = for_task(job.method, job.task.name)
     with Ledger(backbone, trail.folder) as ledger:
         task, rows, judges = (job.task, train, dev) if known.whole else job.task.tuned_as(train, dev)
         if known.predictor:

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from pegbox.backbone.loaded_backbone import LoadedBackbone
+from pegbox.backbone.quantized import hush
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
+from pegbox.data.words import WordRows
 from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.reference.texts import row_texts
@@ -23,6 +25,7 @@ from pegbox.task.calibration import Calibration
 from pegbox.task.classification import BoundClassification, Classification, Over
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.descent import batch_rows
+from pegbox.tune.orders import drawn, flat, together
 from pegbox.tune.parts import Lengths, parts
 from pegbox.tune.trail import Trail
 
@@ -91,7 +94,7 @@ class Lora:
         meter = Meter(budget, adapted, trail)
         training = _Training(self, prompt, task, adapted, weights, train, seed, trail)
         plan = self._plan(training, meter, len(dev))
-        dev = dev.take([int(at) for at in np.random.default_rng([seed, 0]).permutation(len(dev))[: plan.dev_rows]])
+        dev = dev.take(drawn(dev, seed, 0)[: plan.dev_rows])
         training.run(plan, task.bind(prompt, adapted, dev))
         for some in weights:
             some.requires_grad_(False)
@@ -104,6 +107,7 @@ class Lora:
                 f"LoRA for a {type(backbone).__name__}", "a Transformers model", "leave lora out of the comparison"
             )
         try:
+            hush()
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError as error:
             raise BackboneError("LoRA without the package peft", "peft 0.21 or later", "pip install 'pegbox[lora]'") from error
@@ -196,7 +200,8 @@ class _Training:
     ) -> None:
         self.settings, self.backbone, self.weights, self.seed, self.trail = settings, backbone, weights, seed, trail
         self.bound = task.bind(prompt, backbone, train, settings.loss)
-        self.lengths = Lengths([len(backbone.encode(text)) for text in row_texts(train, prompt)])
+        self.groups = together(train)
+        self.lengths = _lengths(train, prompt, backbone)
         self.start = self._copy()
         if self.bound.cut_rows:
             count = len(self.bound.cut_rows)
@@ -204,9 +209,9 @@ class _Training:
 
     def cost(self, meter: Meter) -> float:
         """Tokens of one step, which also sets the speed; a first look at two rows warms up."""
-        self._gradient(batch_rows(0, 2, self.bound.size, self.seed))
+        self._gradient(self._batch(0, 2))
         began, before = time.monotonic(), meter.tokens
-        self._gradient(batch_rows(0, self.settings.batch, self.bound.size, self.seed))
+        self._gradient(self._batch(0, self.settings.batch))
         tokens = meter.tokens - before
         meter.settle(tokens / (time.monotonic() - began))
         return tokens
@@ -215,10 +220,10 @@ class _Training:
         """Leaves the best weights in place."""
         trials = [self._trial(number, rate) for number, rate in enumerate(self.settings.learning_rates[: plan.rates])]
         self.trail.write("plan", steps=plan.steps, trial=plan.trial, variants=len(trials), batch=self.settings.batch)
-        if plan.steps * self.settings.batch < self.bound.size:
-            seen = plan.steps * self.settings.batch
+        if plan.steps * self.settings.batch < len(self.groups):
+            seen, what = plan.steps * self.settings.batch, "rows" if len(self.groups) == self.bound.size else "sentences"
             self.trail.write(
-                "note", text=f"the budget allows {plan.steps} steps: {seen} of {self.bound.size} training rows are seen"
+                "note", text=f"the budget allows {plan.steps} steps: {seen} of {len(self.groups)} training {what} are seen"
             )
         for trial in trials:
             self._advance(trial, plan.trial, plan, judge)
@@ -252,7 +257,7 @@ class _Training:
         trial.weights = self._copy()
 
     def _step(self, trial: _Trial, steps: int) -> None:
-        loss = self._gradient(batch_rows(trial.step, self.settings.batch, self.bound.size, self.seed))
+        loss = self._gradient(self._batch(trial.step, self.settings.batch))
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.settings.clip)
         trial.sound = math.isfinite(loss) and bool(torch.isfinite(norm))
         if not trial.sound:
@@ -264,6 +269,10 @@ class _Training:
         trial.step += 1
         spent = self.backbone.spent.forward + self.backbone.spent.backward
         self.trail.write("step", step=trial.step, of=steps, loss=loss, variant=trial.number, tokens=spent)
+
+    def _batch(self, step: int, size: int) -> list[int]:
+        """The rows of a step: so many, or so many groups of rows that stay together."""
+        return flat([self.groups[at] for at in batch_rows(step, size, len(self.groups), self.seed)])
 
     def _gradient(self, index: Sequence[int]) -> float:
         """Leaves the mean loss's gradient in the weights; part by part, where the batch is long."""
@@ -294,6 +303,15 @@ class _Training:
     def _place(self, values: Sequence[torch.Tensor]) -> None:
         for some, value in zip(self.weights, values, strict=True):
             some.copy_(value)
+
+
+def _lengths(rows: Rows, prompt: Prompt, backbone: Backbone) -> Lengths:
+    """How many positions a pass runs for the rows' own texts, which the words of a sentence share."""
+    texts = [len(backbone.encode(text)) for text in row_texts(rows, prompt)]
+    if not isinstance(rows, WordRows):
+        return Lengths(texts)
+    words = [len(backbone.encode(row["word"])) for row in rows]
+    return Lengths(words, 0, rows.sentences, [text - word for text, word in zip(texts, words, strict=True)])
 
 
 @dataclass(frozen=True, eq=False)

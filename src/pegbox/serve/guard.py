@@ -18,6 +18,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+UNSAID = 1_000_000
+"""Bytes of a body that does not say how many it has: what is too large is then seen only while it is read, at others' cost."""
 _log = logging.getLogger("pegbox.serve.requests")
 
 
@@ -69,8 +71,9 @@ class Guard:
 
     async def _body(self, scope: Message, receive: Receive) -> bytes | None:
         """The whole body; None where the client went away."""
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        self._check(int(said) if said.isdigit() else 0)
+        said = dict(scope["headers"]).get(b"content-length", b"")
+        most = self._limits.body_bytes if said.isdigit() else min(self._limits.body_bytes, UNSAID)
+        _check(int(said) if said.isdigit() else 0, most)
         parts, size = [], 0
         while True:
             message = await receive()
@@ -78,14 +81,15 @@ class Guard:
                 return None
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            self._check(size)
+            _check(size, most)
             if not message.get("more_body"):
                 return b"".join(parts)
 
-    def _check(self, size: int) -> None:
-        most = self._limits.body_bytes
-        if size > most:
-            raise TooLargeError(f"a body of {size} bytes or more", f"at most {most}", "send fewer rows at a time")
+
+def _check(size: int, most: int) -> None:
+    if size > most:
+        remedy = "send fewer rows at a time, and say the body's length (Content-Length)"
+        raise TooLargeError(f"a body of {size} bytes or more", f"at most {most}", remedy)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

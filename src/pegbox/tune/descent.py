@@ -18,6 +18,7 @@ from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
 from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
+from pegbox.tune.orders import drawn, drawn_groups, flat, together
 from pegbox.tune.parts import Lengths, live_lengths, parts
 from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.standing import Parameters, Standing
@@ -34,11 +35,12 @@ _FEW = 20  # steps
 
 @dataclass
 class _Course:
-    """One run: how many steps, what each costs, over which rows, within what budget."""
+    """One run: how many steps, what each costs, over which rows and groups of rows, within what budget."""
 
     steps: int
     costs: Costs
     bound: BoundClassification
+    groups: list[list[int]]
     lengths: Lengths
     judge: BoundClassification
     meter: Meter
@@ -76,11 +78,11 @@ class Descent:
         steps, looked, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
         if not steps:
             return self._untouched()
-        dev = dev.take(_drawn(len(dev), seed, 0)[:looked])
-        drawn = train.take(_drawn(len(train), seed, 1)[: steps * self.schedule.batch])
-        bound = self.task.bind(self.prompt, self.backbone, drawn, self.schedule.loss)
+        dev = dev.take(drawn(dev, seed, 0)[:looked])
+        rows = train.take(flat(drawn_groups(train, seed, 1)[: steps * self.schedule.batch]))
+        bound = self.task.bind(self.prompt, self.backbone, rows, self.schedule.loss)
         judge = self.task.bind(self.prompt, self.backbone, dev)
-        course = _Course(steps, costs, bound, self._lengths(drawn), judge, meter, seed)
+        course = _Course(steps, costs, bound, together(rows), self._lengths(rows), judge, meter, seed)
         standing = self._begun(course) if saved is None else self._resumed(*saved, course)
         while (why := self._over(standing, course)) is None:
             self._thin(standing, course)
@@ -118,19 +120,21 @@ class Descent:
     def _plan(self, train: Rows, dev_rows: int, meter: Meter, seed: int, say: bool) -> tuple[int, int, Costs]:
         """How many steps the budget allows, with looks at how many dev rows, and what they cost: measured once, and kept."""
         kept = self.trail.kept("costs")
+        groups = len(together(train))
         if kept is None:
             step, row, seen = self._measured(train, meter, seed)
             left = meter.tokens_left or 0
             looked = self.schedule.looked(left, self._variants, seen, dev_rows)
             check = 0.0 if self.written.open_slots else 2 * looked * (seen + row)
-            costs = Costs(step, look=seen * looked, row=row, dev=row * looked, check=check)
+            drawn_once = row * len(train) / groups
+            costs = Costs(step, look=seen * looked, row=drawn_once, dev=row * looked, check=check)
             kept = {"costs": asdict(costs), "looked": looked, "tokens": meter.tokens, "left": left}
             self.trail.keep("costs", kept)
         else:
             meter.replay(kept["tokens"])
         self.backbone.forget()  # else the passes just measured would make a first try cheaper than a second one
         left, costs = kept["left"], Costs(**kept["costs"])
-        steps = costs.affordable(left, self.schedule, self._variants, len(train))
+        steps = costs.affordable(left, self.schedule, self._variants, groups)
         if say:
             self.trail.write("plan", steps=steps, variants=self._variants, tokens=left, batch=self.schedule.batch)
             self._say_plan(steps)
@@ -141,9 +145,10 @@ class Descent:
 
         From two passes over a few rows; the second one's speed settles a budget in seconds.
         """
-        sample = train.take(_drawn(len(train), seed, 2)[: 2 * self.schedule.batch])
+        groups = drawn_groups(train, seed, 2)[: 2 * self.schedule.batch]
+        sample = train.take(flat(groups))
         bound = self.task.bind(self.prompt, self.backbone, sample, self.schedule.loss)
-        used, lengths = min(len(sample), self.schedule.batch), self._lengths(sample)
+        used, lengths = sum(map(len, groups[: self.schedule.batch])), self._lengths(sample)
         tokens, clock = [], 0.0
         for _ in range(2):  # the first pass also computes what is kept afterwards
             before, began = meter.tokens, time.monotonic()
@@ -180,7 +185,7 @@ class Descent:
         return live_lengths(self._at_start(), self.task, self.backbone, rows)
 
     def _step(self, standing: Standing, course: _Course) -> None:
-        index = batch_rows(standing.step, self.schedule.batch, course.bound.size, course.seed)
+        index = self._batch(standing.step, course)
         gradient, losses = self._gradient(standing.parameters, course.bound, index, course.lengths)
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradient.values()]).sum(0).sqrt()
         sound = torch.isfinite(norms) & torch.isfinite(losses)
@@ -200,6 +205,11 @@ class Descent:
             )
         if not bool(sound.all()):
             self._drop(standing, [at for at, ok in enumerate(sound.tolist()) if ok], "its loss is no longer a number")
+
+    def _batch(self, step: int, course: _Course) -> list[int]:
+        """The rows of a step: so many, or so many groups of rows that stay together."""
+        picked = batch_rows(step, self.schedule.batch, len(course.groups), course.seed)
+        return flat([course.groups[at] for at in picked])
 
     def _learning_rate(self, variant: int) -> float:
         return self.schedule.learning_rate(variant)
@@ -313,8 +323,7 @@ class Descent:
         with torch.no_grad():
             vectors = self.make({name: values[:1] for name, values in self.start.items()})
             course.judge.scores(range(course.judge.size), vectors)
-            batches = (batch_rows(at, self.schedule.batch, course.bound.size, course.seed) for at in range(standing.step))
-            seen = list(dict.fromkeys(row for batch in batches for row in batch))
+            seen = list(dict.fromkeys(row for at in range(standing.step) for row in self._batch(at, course)))
             for at in range(0, len(seen), self.schedule.batch):
                 course.bound.scores(seen[at : at + self.schedule.batch], vectors)
         course.meter.replay(tokens - course.meter.tokens)
@@ -332,11 +341,6 @@ def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
         found.extend(int(row) for row in order[place : place + size - len(found)])
         at = (epoch + 1) * rows
     return found
-
-
-def _drawn(count: int, *key: int) -> list[int]:
-    """The numbers below `count` in an order that the key gives."""
-    return [int(at) for at in np.random.default_rng(key).permutation(count)]
 
 
 def _mean_losses(scores: NDArray[np.float32], gold: NDArray[np.int64]) -> list[float]:

@@ -17,6 +17,7 @@ from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.dev_score import DevScore, dev_score, remembered
 from pegbox.tune.examples import shortened, with_examples
+from pegbox.tune.orders import drawn
 from pegbox.tune.trail import Trail
 
 
@@ -84,12 +85,12 @@ class FewShot:
     def _parted(self, train: Rows, dev: Rows, seed: int) -> tuple[Rows, Rows]:
         """Rows to draw examples from, and rows to choose on."""
         if len(dev):
-            return train, dev.take(_order(len(dev), seed, 0)[: self.dev_rows])
+            return train, dev.take(drawn(dev, seed, 0)[: self.dev_rows])
         if len(train) < 2:
             raise DataError(
                 f"{len(train)} training rows and no dev rows", "rows to draw from and rows to choose on", "give more rows"
             )
-        order = _order(len(train), seed, 0)
+        order = drawn(train, seed, 0)
         held = min(self.dev_rows, max(1, len(train) // 4))
         return train.take(order[held:]), train.take(order[:held])
 
@@ -126,7 +127,3 @@ def stratified(gold: NDArray[np.int64], count: int, rng: np.random.Generator) ->
 def _write(prompt: Prompt, score: DevScore, rows: int, kept: bool, meter: Meter, trail: Trail) -> None:
     written = notation.format(prompt)
     trail.write("candidate", prompt=written, score=score.shown, fit=score.fit, rows=rows, kept=kept, tokens=meter.tokens)
-
-
-def _order(count: int, *key: int) -> list[int]:
-    return [int(at) for at in np.random.default_rng(key).permutation(count)]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, InputSlot, Prompt, Text, VectorSlot
+from pegbox.data.words import OF_A_WORD, WordRows
+from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, InputSlot, Prompt, Segment, Text, VectorSlot
 from pegbox.task.classification import Classification
 
 PASS = 2048
@@ -21,10 +22,14 @@ class Lengths:
     Settings:
         rows: for each row.
         common: once for all rows of a pass.
+        kin: for each row the number of its group, whose rows are run together; none: every row is by itself.
+        shared: for each row what is run once for its group.
     """
 
     rows: Sequence[int]
     common: int = 0
+    kin: Sequence[int] = ()
+    shared: Sequence[int] = ()
 
 
 def parts(index: Sequence[int], lengths: Lengths, variants: int = 1) -> list[list[int]]:
@@ -33,12 +38,20 @@ def parts(index: Sequence[int], lengths: Lengths, variants: int = 1) -> list[lis
     Settings:
         lengths: by the numbers that `index` holds.
     """
+    groups: dict[int, list[int]] = {}
+    for row in index:
+        groups.setdefault(lengths.kin[row] if lengths.kin else row, []).append(row)
+    sizes = {at: sum(lengths.rows[row] for row in some) for at, some in groups.items()}
+    if lengths.shared:
+        sizes = {at: size + lengths.shared[groups[at][0]] for at, size in sizes.items()}
     found: list[list[int]] = [[]]
-    for row in sorted(index, key=lambda row: lengths.rows[row]):
-        tokens = lengths.common + (len(found[-1]) + 1) * lengths.rows[row]
-        if found[-1] and tokens * variants > PASS:
+    count = 0
+    for at in sorted(groups, key=lambda at: sizes[at]):
+        if found[-1] and (lengths.common + (count + 1) * sizes[at]) * variants > PASS:
             found.append([])
-        found[-1].append(row)
+            count = 0
+        found[-1].extend(groups[at])
+        count += 1
     return found
 
 
@@ -61,12 +74,23 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     behind = segments[first:]
     alike = not any(isinstance(segment, InputSlot) for segment in behind)
     common = behind[: field - first] if field > first and alike else []
-    fields = [segment.name for segment in behind if isinstance(segment, Field)]
-    fixed = sum(_length(segment, backbone) for segment in behind[len(common) :])
-    own = [fixed + sum(len(backbone.encode(row[name])) for name in fields) for row in rows.fields]
+    apart = behind[len(common) :]
+    together = sum(_length(segment, backbone) for segment in common)
     if len(task.labels) == 1:  # the answers are the rows' own texts
-        own = [length + len(backbone.encode(text)) for length, text in zip(own, rows.answers(), strict=True)]
-    return Lengths(own, sum(_length(segment, backbone) for segment in common))
+        texts = (len(backbone.encode(text)) for text in rows.answers())
+        return Lengths([n + more for n, more in zip(_lengths(apart, rows, backbone), texts, strict=True)], together)
+    if not isinstance(rows, WordRows):
+        return Lengths(_lengths(apart, rows, backbone), together)
+    asked = (at for at, segment in enumerate(apart) if isinstance(segment, Field) and segment.name in OF_A_WORD)
+    at = next(asked, len(apart))
+    return Lengths(_lengths(apart[at:], rows, backbone), together, rows.sentences, _lengths(apart[:at], rows, backbone))
+
+
+def _lengths(segments: Sequence[Segment], rows: Rows, backbone: Backbone) -> list[int]:
+    """How many positions these segments take in each row."""
+    fields = [segment.name for segment in segments if isinstance(segment, Field)]
+    fixed = sum(_length(segment, backbone) for segment in segments)
+    return [fixed + sum(len(backbone.encode(row[name])) for name in fields) for row in rows.fields]
 
 
 def _length(segment: object, backbone: Backbone) -> int:

@@ -31,7 +31,9 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
     """The prompt with soft slots put in, unless it has some of its own.
 
     Settings:
-        place: "first" in the prompt, "after" the last field (the texts' keys and values can then be kept), or "both".
+        place: "first" in the prompt, "after" the last field (the texts' keys and values can then be kept), or "both". A field
+            on the answer's own line is what is asked, such as a word of the text: where there is one before that line, this is
+            the last one.
         length: vectors in each.
     """
     if _has(prompt, SoftSlot):
@@ -194,6 +196,9 @@ def _first_lines(text: str, backbone: Backbone) -> tuple[str, str]:
 def _after(segments: list[Segment], slot: SoftSlot) -> list[Segment]:
     fields = [at for at, segment in enumerate(segments) if isinstance(segment, Field)]
     answer = next((at for at, segment in enumerate(segments) if isinstance(segment, Answer)), len(segments))
+    lines = (at for at, segment in enumerate(segments[:answer]) if isinstance(segment, Text) and "\n" in segment.text)
+    line = max(lines, default=len(segments))
+    fields = [at for at in fields if at < line] or fields
     at = fields[-1] + 1 if fields else answer
     return [*segments[:at], slot, *segments[at:]]
 

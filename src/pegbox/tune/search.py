@@ -16,6 +16,7 @@ from pegbox.tune.gate import Gate
 from pegbox.tune.hunt import Judge
 from pegbox.tune.label_words import WordChoice
 from pegbox.tune.memo import Memo
+from pegbox.tune.orders import drawn
 from pegbox.tune.readings import Reader
 from pegbox.tune.rounds import Plan, Rounds
 from pegbox.tune.templates import open_soft_slots
@@ -111,7 +112,7 @@ class Search:
         train = usual_rows(train, prompt.field_names, trail, "training")
         dev = usual_rows(dev, prompt.field_names, trail, "dev")
         memo = Memo(Meter(budget, backbone, trail), trail)
-        gate = Gate(task, backbone, dev.take(_order(len(dev), seed, 1)[: self.dev_rows]), task.prior(train), self.gate, memo)
+        gate = Gate(task, backbone, dev.take(drawn(dev, seed, 1)[: self.dev_rows]), task.prior(train), self.gate, memo)
         judge = self._judge(prompt, task, backbone, train, memo, seed)
         start = judge.space.start
         judge.read(start, 0)
@@ -132,7 +133,7 @@ class Search:
 
     def _judge(self, prompt: Prompt, task: Classification, backbone: Backbone, train: Rows, memo: Memo, seed: int) -> Judge:
         """What judges candidates; it knows which words might stand for the labels."""
-        order = _order(len(train), seed, 0)
+        order = drawn(train, seed, 0)
         aside = min(4 * self.block, max(1, len(train) // 4))
         pool = train.take(order[:aside])
         rows = train.take(order[aside : aside + self.most_blocks * self.block])
@@ -144,7 +145,3 @@ class Search:
                 Reader(task, backbone, pool, self.block, memo), task.gold(pool), _SURVEY, self.lexicon, self.shortest
             )
         return judge
-
-
-def _order(count: int, *key: int) -> list[int]:
-    return [int(at) for at in np.random.default_rng(key).permutation(count)]

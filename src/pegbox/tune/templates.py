@@ -20,12 +20,15 @@ class Parts:
         text: the lines with the row's own texts.
         lead: what stands before the answer on its line, such as ``Type: ``.
         answer: the answer, and what is written after it.
+        join: what stands between the text's lines and the lead: a line's end, or nothing where the lead is a mark alone, as in
+            ``{word}: [answer]``, or a space after the second field.
     """
 
     instruction: str
     text: tuple[Segment, ...]
     lead: str
     answer: tuple[Segment, ...]
+    join: str = "\n"
 
 
 def take_apart(prompt: Prompt) -> Parts | None:
@@ -45,7 +48,9 @@ def _plain_parts(before: Sequence[Segment], answer: tuple[Segment, ...]) -> Part
     if isinstance(item[-1], Text):
         rest, line, lead = item[-1].text.rpartition("\n")
         item = (*item[:-1], Text(rest)) if line and rest else item[:-1]
-    return Parts(instruction, item, lead.lstrip() or ("Answer: " if lead else "Answer:"), answer)
+    asked = bool(lead.strip()) or sum(isinstance(segment, Field) for segment in item) > 1
+    join = "" if asked and isinstance(item[-1], Field) and not any(map(str.isalnum, lead)) else "\n"
+    return Parts(instruction, item, lead if not join else lead.lstrip() or ("Answer: " if lead else "Answer:"), answer, join)
 
 
 def _chat_parts(prompt: Prompt) -> Parts | None:
@@ -145,7 +150,7 @@ def _rewritten(prompt: Prompt, parts: Parts) -> Layout:
 
 def _lines(words: str, text: Sequence[Segment], parts: Parts, gap: str = "\n") -> Prompt:
     head = (Text(words + gap),) if words else ()
-    return Prompt.of(*head, *text, Text("\n" + parts.lead), *parts.answer)
+    return Prompt.of(*head, *text, Text(parts.join + parts.lead), *parts.answer)
 
 
 def _chat(system: str, words: str, parts: Parts) -> Prompt:

@@ -15,6 +15,7 @@ from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.hard_place import with_hard_slot
 from pegbox.tune.memo import Memo
+from pegbox.tune.orders import drawn
 from pegbox.tune.swapping import Swapping, SwapPlan, first_words
 from pegbox.tune.trail import Trail
 from pegbox.tune.usual_rows import usual_rows
@@ -114,14 +115,10 @@ class Tokens:
             placed,
             task,
             backbone,
-            train.take(_order(len(train), seed, 0)),
-            dev.take(_order(len(dev), seed, 1)[: self.dev_rows]),
+            train.take(drawn(train, seed, 0)),
+            dev.take(drawn(dev, seed, 1)[: self.dev_rows]),
             torch.from_numpy(task.prior(train)).float(),
             Memo(Meter(budget, backbone, trail), trail),
             seed,
         )
         return swapping.run(first_words(placed, prompt, task, backbone, self.length, self.start), _OVERHEAD)
-
-
-def _order(count: int, *key: int) -> list[int]:
-    return [int(at) for at in np.random.default_rng(key).permutation(count)]
