@@ -19,8 +19,8 @@ class EntitySample:
         members: the file in the wheel of each part.
         sizes: how many sentences each part has.
         labels: the types, sorted.
-        task: what the sentences are for.
         words: type -> the natural word for it, where its own name does not say it.
+        task: what the sentences are for.
     """
 
     name: str
@@ -33,8 +33,8 @@ class EntitySample:
     licence: str
     source: str
     labels: tuple[str, ...]
-    task: str = "tag"
     words: Mapping[str, str]
+    task: str = "tag"
 
     @property
     def rows(self) -> int:
