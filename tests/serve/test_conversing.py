@@ -16,8 +16,8 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
 from pegbox.errors import PegboxError
 from pegbox.prompt import parse
+from pegbox.prompt.names import Name
 from pegbox.serve.house import House
-from pegbox.serve.names import Name
 from pegbox.serve.served import open_served
 from pegbox.task.chat import Chat
 from pegbox.task.generation import Generation, TextPredictor
