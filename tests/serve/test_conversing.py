@@ -18,6 +18,7 @@ from pegbox.errors import PegboxError
 from pegbox.prompt import parse
 from pegbox.prompt.names import Name
 from pegbox.serve.house import House
+from pegbox.serve.http import make_app
 from pegbox.serve.served import open_served
 from pegbox.task.chat import Chat
 from pegbox.task.generation import Generation, TextPredictor
@@ -49,7 +50,10 @@ def prompts() -> dict[str, Tuned]:
 def http(tmp_path: Path, prompts: dict[str, Tuned]) -> Iterator[httpx2.Client]:
     for name, tuned in prompts.items():
         tuned.save(tmp_path / name)
-    with running(House.build(tmp_path, HuggingFaceBackbone(tiny()))) as url, httpx2.Client(base_url=url, timeout=30) as client:
+    with (
+        running(make_app(House.build(tmp_path, HuggingFaceBackbone(tiny())))) as url,
+        httpx2.Client(base_url=url, timeout=30) as client,
+    ):
         yield client
 
 
