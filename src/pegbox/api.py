@@ -31,6 +31,7 @@ from pegbox.task.calibration import Method as CalibrationMethod
 from pegbox.task.classification import Classification
 from pegbox.task.entry import Asked
 from pegbox.task.groups import in_groups
+from pegbox.task.predictor import told_of
 from pegbox.task.registry import entry
 from pegbox.task.task import Task
 from pegbox.tune.budget import Budget
@@ -223,8 +224,7 @@ def evaluate(
     opening = {"rows_digest": found.rows_digest, "rows": found.rows, "source": found.source, **found.main}
     if (count := opened(tuned.evaluations, opening)) > 1:
         said.append(f"these rows have now been opened {count} times with this prompt; choose nothing by their scores")
-    if cut := tuned.predictor.cut_rows(rows):
-        said.append(f"{len(cut)} of {found.rows} texts were cut to the model's context")
+    said += told_of(tuned.predictor, rows, "texts")
     if seen := seen_rows(tuned, rows):
         were = "was" if len(seen) == 1 else "were"
         said.append(f"{len(seen)} of these rows {were} there in tuning ({which(seen)}): the scores flatter the prompt")

@@ -14,6 +14,7 @@ import pytest
 from pegbox.data.check import Problem
 from pegbox.data.files import open_file
 from pegbox.data.stream import Reading, Record, Stream
+from pegbox.data.table import read_table
 from pegbox.errors import DataError, SettingsError
 
 
@@ -156,6 +157,19 @@ def test_a_cell_beyond_the_limit_in_csv(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"row 1 \(line 2\) holds a cell longer than the limit(.|\n)*--field-limit"):
         rows(path, field_limit=limit)
     assert len(rows(path, field_limit=limit + 10)[0]["text"]) == limit + 10
+
+
+def test_a_row_with_a_cell_beyond_the_limit_is_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", f'text,label\na,x\n"{"b" * 10_000_000}",x\nc,y\n')
+    stream = used(path, on_problem="drop")
+    assert list(stream.items) == [
+        Record(1, {"text": "a", "label": "x"}, 2),
+        Problem("long", 2, 3, "10,000,000 characters, the limit is 1,000,000"),
+        Record(3, {"text": "c", "label": "y"}, 4),
+    ]
+    found = read_table(path, reading=Reading(on_problem="drop"))
+    assert found.rows.numbers == (1, 3)
+    assert any("left out 1 row with a cell longer than the limit (row 2 (line 3)" in note for note in found.notes)
 
 
 def test_jsonl_keys_may_differ_and_bad_lines_are_told(tmp_path: Path) -> None:

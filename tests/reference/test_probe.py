@@ -30,6 +30,16 @@ def test_features_are_scaled_by_the_training_rows(setting: dict[str, Any], backb
     np.testing.assert_allclose(found.scale(seen).std(axis=0), 1, atol=1e-3)
 
 
+def test_texts_that_the_model_cannot_read_whole_are_counted(setting: dict[str, Any], backbone: HuggingFaceBackbone) -> None:
+    """tiny has a token for each byte; one position is the mark that begins a text."""
+    fits, longer = "a" * (backbone.context - 1), "b" * backbone.context
+    rows = [*setting["train"].column(), fits, longer]
+    setting["train"] = Rows.from_texts(rows, [*setting["train"].answers(), "good", "bad"])
+    found = Probe(layers=(1.0,), strengths=(0.01,)).fit(**setting)
+    assert [line["text"] for line in setting["trail"].of("note")] == ["1 of 62 training texts were cut to the model's context"]
+    assert found.cut_rows(Rows.from_texts(["a", longer, fits])) == (1,)
+
+
 def test_a_small_budget_takes_fewer_rows_and_says_so(setting: dict[str, Any]) -> None:
     setting["train"] = Rows.from_texts([f"fine {n:03}" if n % 2 else f"dull {n:03}" for n in range(200)], ["good", "bad"] * 100)
     setting["budget"] = Budget(tokens=2_000)  # 30 dev rows of about 20 bytes, then chunks of 64 rows of 9 tokens

@@ -15,8 +15,8 @@ from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import Prompt, SoftSlot, parse
-from pegbox.task.calibration import Calibration
-from pegbox.task.classification import CALIBRATION_ROWS, Classification
+from pegbox.task.calibration import CALIBRATION_ROWS, Calibration
+from pegbox.task.classification import Classification
 from pegbox.task.predictor import PromptPredictor
 
 PROMPT = parse("{text} [answer]")
@@ -43,8 +43,8 @@ class SaidBound:
     def __init__(self, scores: torch.Tensor) -> None:
         self.answer = scores
 
-    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
-        return self.answer.expand(1, len(index), -1)
+    def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
+        return self.answer.expand(1, len(index), -1) if only is None else self.answer[list(only)][None, :, None]
 
 
 def test_labels_words_are_asked_for_in_the_labels_order() -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pegbox.errors import SettingsError
-from pegbox.task.verbalizer import check_words, own_words
+from pegbox.task.verbalizer import NAMED, check_words, instruction, own_words
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,9 @@ from pegbox.task.verbalizer import check_words, own_words
         ("B-PER", "B PER"),
         ("très_bon", "très bon"),
         ("_", "_"),
+        ("card:arrival", "card arrival"),
+        ("HUM > ind", "HUM ind"),
+        ("12:30", "12:30"),
     ],
 )
 def test_a_labels_own_word_is_its_name_in_plain_words(label: str, word: str) -> None:
@@ -56,3 +59,10 @@ def test_words_come_in_the_order_of_the_labels() -> None:
 def test_words_that_leave_a_doubt_are_refused(words: dict[str, tuple[str, ...]], message: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)):
         check_words(words, ("pos", "neg"))
+
+
+def test_an_instruction_names_few_labels_and_of_many_some() -> None:
+    assert instruction(["bad", "so so", "good"]) == "Classify the text as bad, so so or good."
+    assert instruction([f"w{n}" for n in range(NAMED)]).startswith("Classify the text as w0, w1, ")
+    many = [f"w{n}" for n in range(151)]
+    assert instruction(many) == "Give the text a label of a few words, such as w0, w75 or w150."

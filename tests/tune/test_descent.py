@@ -306,6 +306,19 @@ def test_a_budget_in_tokens_is_never_overshot_by_more_than_a_step(moods: Moods, 
     assert spent <= tokens + dearest
 
 
+def test_a_look_that_reads_many_labels_words_is_paid_for(moods: Moods) -> None:
+    """A step reads the right label's word, a look the tree of all thirty; both within the budget, and most of it used."""
+    names = [f"{one} {other}" for one in ("add", "book", "call", "find", "play") for other in ("a", "b", "c", "d", "e", "f")]
+    rows = Rows.from_texts([f"we {names[n % 30]} now {n}" for n in range(90)], [names[n % 30] for n in range(90)])
+    backbone, trail = HuggingFaceBackbone(tiny()), Trail()
+    before = backbone.spent.forward + backbone.spent.backward
+    method = Soft(length=4, place="first", schedule=Schedule(learning_rates=(0.1,), batch=8, dev_rows=16, patience=99))
+    given = {"task": Classification(tuple(sorted(names))), "train": rows, "dev": rows.take(range(30)), "trail": trail}
+    tuned(method, backbone, moods, budget=Budget(tokens=60_000), **given)
+    assert 0.6 * 60_000 < backbone.spent.forward + backbone.spent.backward - before <= 60_000
+    assert len(trail.of("dev")) >= 4
+
+
 def test_most_of_a_budget_is_used(moods: Moods) -> None:
     backbone = HuggingFaceBackbone(tiny())
     before = backbone.spent.forward + backbone.spent.backward

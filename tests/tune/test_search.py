@@ -212,3 +212,21 @@ def test_too_few_rows_are_refused(backbone: HuggingFaceBackbone) -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="search settings"):
         Search(**wrong)  # type: ignore[arg-type]
+
+
+def test_too_few_rows_for_many_labels_leave_these_their_own_words(backbone: HuggingFaceBackbone) -> None:
+    names = [f"kind {letter}" for letter in "abcdefghijkl"]
+    texts = [f"{name[-1] * 3} {n}" for n in range(5) for name in names]
+    rows, trail = Rows.from_texts(texts, names * 5), Trail()
+    found = QUICK.tune(
+        START,
+        Classification(tuple(names)),
+        backbone,
+        rows,
+        rows,
+        budget=Budget(tokens=40_000),
+        rng=np.random.default_rng(0),
+        trail=trail,
+    )
+    assert "15 rows are too few to choose words for 12 labels from; their own are used" in [e["text"] for e in trail.of("note")]
+    assert found.answer.words == ()

@@ -51,3 +51,9 @@ def test_further_starts_lie_a_little_apart_and_each_learning_rate_has_them_all()
     assert torch.equal(apart[4], apart[5])
     assert not torch.equal(apart[2], apart[4])
     assert abs(float(apart[2:].std()) - START_APART) < 0.01  # 6,400 numbers
+
+
+def test_of_many_labels_some_are_named(tiny_backbone: HuggingFaceBackbone) -> None:
+    task = Classification(tuple(f"w{n:02}" for n in range(21)))
+    found = tiny_backbone.decode(start_words(parse("Sort. {text} [answer]"), tiny_backbone, task, 64))
+    assert found == "Give the text a label of a few words, such as w00, w10 or w20.Gi"

@@ -113,3 +113,12 @@ def test_a_prompt_with_hard_slots_keeps_its_layout() -> None:
 
 def test_an_open_slot_begins_with_the_labels() -> None:
     assert asked({"a": ("good", "fine"), "b": ("bad",), "c": ("so so",)}) == "Choose good, bad or so so."
+
+
+def test_many_labels_are_not_all_written_into_prompts() -> None:
+    names = [f"label {n}" for n in range(21)]
+    assert "options" in layouts(parse(PLAIN), names[:20], False, "")
+    assert "options" not in layouts(parse(PLAIN), names, False, "")
+    assert asked({name: [name] for name in names[:3]}) == "Choose label 0, label 1 or label 2."
+    some = "Give the text a label of a few words, such as label 0, label 10 or label 20."
+    assert asked({name: [name] for name in names}) == some

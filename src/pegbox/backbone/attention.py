@@ -121,7 +121,7 @@ def _fan_attention(
     new_keys, new_values = (p[:, :, past:].reshape(rows, groups, fan.branches, each, -1) for p in (key, value))
     asked = query.view(rows, groups, heads // groups, fan.branches, each, size).transpose(2, 3)
     asked = asked.reshape(rows, groups, fan.branches, -1, size)  # [N, groups, branches, heads of a group * T, D]
-    back = asked.view(rows, groups, -1, size) @ old_keys.transpose(-1, -2)
+    back = asked.reshape(rows, groups, -1, size) @ old_keys.transpose(-1, -2)
     scores = torch.cat([back.view(*asked.shape[:-1], past), asked @ new_keys.transpose(-1, -2)], dim=-1).float()
     scores = scores * (size**-0.5 if scaling is None else scaling)
     if softcap is not None:

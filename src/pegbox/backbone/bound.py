@@ -18,6 +18,8 @@ from pegbox.backbone.live import Variants
 from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan, portions
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.seam import Answers, Live
+from pegbox.backbone.stems import stemmed, worth_it
+from pegbox.backbone.storage import Block
 from pegbox.backbone.trees import groves, read_folded
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
@@ -43,17 +45,19 @@ class HuggingFaceBound(LaidOut):
         # rows whose passes are not held for the way back
         self._long = {at for at, length in enumerate(lengths) if length >= CHECKPOINTED}
 
-    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+    def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
+        self._check_only(only)
         if self._made_from_rows and len(asked) > PORTION and not torch.is_grad_enabled():  # each row's vectors are its own
-            parts = [asked[at : at + PORTION] for at in range(0, len(asked), PORTION)]
-            return torch.cat([self.score(part, live) for part in parts], dim=1)
+            ends = [(at, at + PORTION) for at in range(0, len(asked), PORTION)]
+            some = [self.score(asked[at:end], live, None if only is None else only[at:end]) for at, end in ends]
+            return torch.cat(some, dim=1)
         now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
-            return self._read(self._plan(asked, now), range(len(asked)), now)
+            return self._read(self._plan(asked, now, only), range(len(asked)), now)
         with torch.no_grad():
-            plan = self._plan(asked, now)
+            plan = self._plan(asked, now, only)
             parts = portions(asked, [len(plan.front.own[row]) for row in asked], list(map(self._kin, asked)), PORTION)
             found = torch.cat([self._read(plan, part, now) for part in parts], dim=1)
             return found[:, torch.tensor([at for part in parts for at in part], device=found.device).argsort()]
@@ -63,7 +67,7 @@ class HuggingFaceBound(LaidOut):
         """See `pegbox.backbone.seam.Bound.next_words`."""
         asked = self._checked(index)
         now = self.values(asked)
-        states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now, ((),)), now)
+        states = self._hidden(self._rows(self._plan(asked, now), range(len(asked)), now), now)
         return self._engine.logits(torch.stack([row[0] for row in states]), tokens).log_softmax(-1)
 
     def _kin(self, row: int) -> object:
@@ -75,7 +79,7 @@ class HuggingFaceBound(LaidOut):
         """See `LaidOut.given`."""
         return sum(run.length for run in self._frozen.given)
 
-    def _plan(self, asked: list[int], now: Variants) -> Plan:
+    def _plan(self, asked: list[int], now: Variants, only: Sequence[int] | None = None) -> Plan:
         """Where what is live begins, and what all the rows asked about look back on there."""
         whole = len(self._layouts[0])
         first = min((self._places[name] for name in now.names), default=whole)
@@ -83,7 +87,7 @@ class HuggingFaceBound(LaidOut):
             first = 0  # a slot without words could leave no position to read the answer from
         if first <= min(self._own_pieces, default=0) and now.needs_gradient and self._long.intersection(asked):
             first = 0  # a pass over so long a text is not held for the way back, which nothing kept may stand before
-        plan = Plan(asked, first, first == whole, self._front(first, first == whole), [], [])
+        plan = Plan(asked, first, first == whole, self._front(first, first == whole), [], [], only)
         plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
@@ -149,26 +153,37 @@ class HuggingFaceBound(LaidOut):
         widths = {tuple(len(self._tail(plan, row, now, variant)) for row in plan.asked) for variant in range(now.count)}
         if len(widths) > 1 or len({len(common) for common in commons}) > 1:
             return []
-        trunks, skip = (((),) if self.trie is None else self.trie.trunks()), len(commons[0])
-        own = sum(len(self.targets[row]) - 1 for row in plan.asked) if self.targets else len(plan.asked) * sum(map(len, trunks))
-        size = skip + own + len(trunks) * sum(width - skip for width in widths.pop())
+        skip = len(commons[0])
+        ways = [self._ways(plan, at) for at in range(len(plan.asked))]
+        size = skip + sum(width - skip + len(way) for width, some in zip(widths.pop(), ways, strict=True) for way in some)
         if size > PACKED or not self._engine.packs:
             return []
         tails = [Row((), self._tail(plan, row, now, 0)[skip:], 0, 0, at) for at, row in enumerate(plan.asked)]
         return [] if groves(tails) else commons  # rows that share more than what all share are folded instead
 
-    def _rows(self, plan: Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> list[Row]:
-        """The rows of a pass: for each variant some of those asked about, each followed by the answers' trunks."""
+    def _ways(self, plan: Plan, at: int) -> Sequence[Ids]:
+        """What is to be read after a row, its number among those asked about, for what is scored."""
+        if self.targets is not None:
+            return (self.targets[plan.asked[at]][:-1],)
+        if self.trie is None:
+            return ((),)
+        return self.trie.trunks() if plan.only is None else (self.trie.path(plan.only[at]),)
+
+    def _rows(self, plan: Plan, some: Sequence[int], now: Variants, answered: bool = False, room: int = 0) -> list[Row]:
+        """The rows of a pass: for each variant some of those asked about, where `answered` each followed by its ways.
+
+        Settings:
+            room: positions that must be left after each.
+        """
         owns = [()] * len(some) if plan.whole else self._frozen.own(plan.front, [plan.asked[at] for at in some])
         rows = []
         for variant, (head, skip) in enumerate(plan.stems):
             for at, own in zip(some, owns, strict=True):
                 row = plan.asked[at]
                 tail = self._tail(plan, row, now, variant)[skip:]
-                for trunk in trunks:
-                    path = self.targets[row][:-1] if self.targets else trunk
-                    rows.append(Row((*head, *own), tail + path, len(tail), variant, at))
-                    self._check_room(rows[-1].past + (skip if plan.commons else 0) + len(rows[-1].codes), row)
+                for way in self._ways(plan, at) if answered else ((),):
+                    rows.append(Row((*head, *own), tail + way, len(tail), variant, at))
+                    self._check_room(rows[-1].past + room + (skip if plan.commons else 0) + len(rows[-1].codes), row)
         return rows
 
     def _tail(self, plan: Plan, row: int, now: Variants, variant: int) -> Ids:
@@ -220,9 +235,28 @@ class HuggingFaceBound(LaidOut):
     def _read(self, plan: Plan, some: Sequence[int], now: Variants) -> torch.Tensor:
         """Log-probabilities for some of the rows asked about. Shape: [K, rows, C]."""
         if self.targets is not None:
-            rows = self._rows(plan, some, now, ((),))
+            rows = self._rows(plan, some, now, answered=True)
             states = self._hidden(rows, now, plan.commons)
             sums = [self._target_sum(plan.asked[row.at], found) for row, found in zip(rows, states, strict=True)]
             return torch.stack(sums).view(now.count, -1, 1)
-        found = self._choose(self._hidden(self._rows(plan, some, now, self._trunks()), now, plan.commons))
-        return found.view(now.count, len(some), -1)
+        if plan.only is not None:
+            rows = self._rows(plan, some, now, answered=True)
+            return self._sum_choices([plan.only[row.at] for row in rows], self._hidden(rows, now, plan.commons)).view(
+                now.count, -1, 1
+            )
+        return self._choose(self._after(plan, some, now, self._trunks())).view(now.count, len(some), -1)
+
+    def _after(self, plan: Plan, some: Sequence[int], now: Variants, trunks: Sequence[Ids]) -> Sequence[torch.Tensor]:
+        """Last hidden states from where the answer begins, for each variant, row and trunk."""
+        if len(trunks) > 1 and not plan.commons:
+            rows = self._rows(plan, some, now, room=max(map(len, trunks)))
+            if worth_it(rows, len(trunks)) and (now.per_row or not groves(rows)):  # those are folded, ways and all
+                return stemmed(rows, trunks, lambda own: self._kept(own, now), lambda on: self._hidden(on, now))
+        return self._hidden(self._rows(plan, some, now, answered=True), now, plan.commons)
+
+    def _kept(self, rows: Sequence[Row], now: Variants) -> tuple[list[torch.Tensor], Block]:
+        """Rows' last hidden states, from where the answer begins, and their keys and values."""
+        embeds = now.embeds([row.codes for row in rows], [row.variant for row in rows], [row.at for row in rows])
+        lengths = [len(row.codes) for row in rows]
+        hidden, kept = self._engine.read_on([row.head for row in rows], embeds, lengths, range(len(rows)))
+        return [hidden[at, row.read - 1 : len(row.codes)] for at, row in enumerate(rows)], kept

@@ -32,8 +32,8 @@ class Core:
         self.device: torch.device = model.device
         self.embedding: torch.Tensor = model.get_input_embeddings().weight
         config = model.config.get_text_config()
-        positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-        self.context: int = int(positions or 1 << 20)
+        names = ("max_position_embeddings", "n_positions", "max_encoder_position_embeddings")
+        self.context: int = int(next((found for name in names if (found := getattr(config, name, None))), 1 << 20))
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self._scale: float = float(getattr(config, "logit_scale", None) or 1.0)
         self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)

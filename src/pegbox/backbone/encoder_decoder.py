@@ -57,18 +57,19 @@ class EncoderDecoderBound(LaidOut):
         self.after, self._begin, self.target_end = speller.after, begin, speller.eos
         self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._read_answers(answers, "", speller)
-        cut = self._cut_targets(engine.context - len(begin) + 1)
+        cut = self._cut_targets(engine.context - len(begin))  # with room for the token that ends it
         cut |= self._cut_fields([engine.context - len(self.after)] * len(self._layouts))
         self.cut_rows = tuple(sorted(cut))
 
-    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+    def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`."""
         asked = self._checked(index)
+        self._check_only(only)
         now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
-            return self._read(asked, range(len(asked)), now)
+            return self._one_each(self._read(asked, range(len(asked)), now), only)
         order = sorted(range(len(asked)), key=lambda at: (self._length(asked[at]), asked[at]))
-        return self._in_portions(order, lambda some: self._read(asked, some, now))
+        return self._one_each(self._in_portions(order, lambda some: self._read(asked, some, now)), only)
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:

@@ -69,7 +69,7 @@ class EncoderDecoderEngine(Core):
         lengths = torch.tensor([len(states) for states in read], device=self.device)[:, None]
         states = pad_sequence(read, batch_first=True)
         mask = (torch.arange(states.shape[1], device=self.device)[None] < lengths).long()
-        return {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "attention_mask": mask}  # type: ignore[arg-type]
+        return {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "attention_mask": mask}
 
     def states(self, heads: Sequence[Head], codes: Sequence[Ids]) -> torch.Tensor:
         """What the output matrix is given at every position of what the decoder reads, each over its own reading.

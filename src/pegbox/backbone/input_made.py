@@ -25,7 +25,8 @@ def readings(texts: Sequence[Ids], engine: Core) -> torch.Tensor:
     row = torch.arange(len(texts), device=engine.device).repeat_interleave(lengths)
     apart = engine.model.get_input_embeddings()(tokens).float() - engine.mean_embedding
     found = apart.new_zeros(len(texts), apart.shape[1]).index_add_(0, row, apart[: len(row)])
-    return F.normalize(found, dim=1) * apart.shape[1] ** 0.5
+    sized: torch.Tensor = F.normalize(found, dim=1) * apart.shape[1] ** 0.5
+    return sized
 
 
 def made(table: torch.Tensor, read: torch.Tensor, length: int) -> torch.Tensor:
@@ -42,4 +43,5 @@ def made(table: torch.Tensor, read: torch.Tensor, length: int) -> torch.Tensor:
     shared, looks, adds = table.split([length, units, units * length], dim=1)
     said = torch.tanh(torch.einsum("bh,krh->kbr", read, looks))
     added = said @ adds.reshape(len(table), units, length * table.shape[2])  # [K, B, P * H]
-    return shared[:, None] + added.view(*said.shape[:2], length, -1)
+    found: torch.Tensor = shared[:, None] + added.view(*said.shape[:2], length, -1)
+    return found

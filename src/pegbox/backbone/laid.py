@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 
@@ -150,8 +151,9 @@ class LaidOut:
     def _read_rows(self, asked: Sequence[int]) -> torch.Tensor | None:
         if not self._made_from_rows:
             return None
-        pieces = ([self._layouts[row][at] for at in self._own_pieces] for row in asked)
-        return readings([tuple(token for ids in own for token in ids) for own in pieces], self._engine)
+        layouts = (self._layouts[row] for row in asked)
+        texts = [sum((cast(Ids, layout[at]) for at in self._own_pieces), ()) for layout in layouts]
+        return readings(texts, self._engine)
 
     @cached_property
     def _made_from_rows(self) -> bool:
@@ -234,6 +236,25 @@ class LaidOut:
         if self._over_vocabulary:
             return self._engine.logits(states).log_softmax(-1)[:, list(tokens)]
         return self._engine.logits(states, tokens).log_softmax(-1)
+
+    def _check_only(self, only: Sequence[int] | None) -> None:
+        """Raises PromptError where one choice for each row is asked for, and what it scores depends on the others."""
+        if only is not None and not self._over_vocabulary:
+            raise PromptError("one answer for each row", "choices over the vocabulary", "ask for all answers")
+
+    def _one_each(self, found: torch.Tensor, only: Sequence[int] | None) -> torch.Tensor:
+        """Of each row the one choice asked for, where all were scored; all without `only`. Shape: [K, B, C]; [K, B, 1 or C]."""
+        if only is None:
+            return found
+        return found.gather(-1, torch.tensor(list(only), device=found.device).expand(len(found), -1)[..., None])
+
+    def _sum_choices(self, only: Sequence[int], hidden: Sequence[torch.Tensor]) -> torch.Tensor:
+        """One choice's log-probability for each row, from the states on its own way. Shape: for each row [T, H]; [rows]."""
+        chosen = [self._known_trie().choices(one) for one in only]
+        states = torch.stack([own[depth] for own, some in zip(hidden, chosen, strict=True) for depth, _ in some])
+        tokens = torch.tensor([token for some in chosen for _, token in some], device=states.device)
+        logs = self._engine.logits(states).log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+        return torch.stack([part.sum() for part in logs.split([len(some) for some in chosen])])
 
     def _target_sum(self, row: int, states: torch.Tensor) -> torch.Tensor:
         """The sum of a target's tokens' log-probabilities, from the states that decide them. Shape: [T, H] to []."""

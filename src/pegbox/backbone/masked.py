@@ -63,7 +63,7 @@ class MaskedEngine(Core):
 def _unread_positions(model: torch.nn.Module) -> int:
     """How many of the configuration's positions no text can have: RoBERTa counts from behind its padding token's number."""
     tables = [part for name, part in model.named_modules() if name.endswith("position_embeddings")]
-    return max((t.padding_idx + 1 for t in tables if getattr(t, "padding_idx", None) is not None), default=0)  # type: ignore[operator]
+    return max((t.padding_idx + 1 for t in tables if getattr(t, "padding_idx", None) is not None), default=0)
 
 
 class MaskedBound(LaidOut):
@@ -86,7 +86,7 @@ class MaskedBound(LaidOut):
         check_spelled(self._choices, answers.words)
         return max(map(len, self._choices)) - 1
 
-    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+    def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
         """See `pegbox.backbone.seam.Bound.score`.
 
         Choices of one length share a pass. Over the choices, the words' sums are brought to probabilities that add up to 1, so
@@ -99,6 +99,7 @@ class MaskedBound(LaidOut):
         Raises: BackboneError where a gradient is asked for of targets: it would take a pass for each token to be held.
         """
         asked = self._checked(index)
+        self._check_only(only)
         now = self.values(asked, live)
         if torch.is_grad_enabled() and (now.needs_gradient or self._engine.training):
             if self.targets is not None:
@@ -107,9 +108,9 @@ class MaskedBound(LaidOut):
                     "labels to choose from, or a model that writes",
                     "switch channel scoring off, or take a causal or an encoder-decoder model",
                 )
-            return self._read(asked, range(len(asked)), now)
+            return self._one_each(self._read(asked, range(len(asked)), now), only)
         order = sorted(range(len(asked)), key=lambda at: (sum(map(_length, self._layouts[asked[at]])), asked[at]))
-        return self._in_portions(order, lambda some: self._read(asked, some, now))
+        return self._one_each(self._in_portions(order, lambda some: self._read(asked, some, now)), only)
 
     @torch.no_grad()
     def next_words(self, index: Sequence[int], tokens: Sequence[int] | None = None) -> torch.Tensor:

@@ -120,6 +120,11 @@ class Standing:
         self.ends = engine.ends | {speller.eos, self._framed.end}
         self._row(Rows.from_texts([""]), 0, self._framed.pieces, max(map(len, self._trunks)))  # too long a prompt is told now
 
+    @property
+    def branches(self) -> int:
+        """Passages that each row takes."""
+        return len(self._trunks)
+
     def ask(self, rows: Rows) -> list[Asked]:
         """The passages that decide each row's answer among the words."""
         reach = max(map(len, self._trunks))

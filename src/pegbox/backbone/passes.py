@@ -37,6 +37,9 @@ class Plan:
     """One call: the rows asked about, the first live piece (`whole`: there is none), and what the tails look back on.
 
     Where there are `commons`, they are run in the same pass as the rows, which branch off from them.
+
+    Settings:
+        only: for each row asked about the one choice that is scored; None: all of them.
     """
 
     asked: list[int]
@@ -45,6 +48,7 @@ class Plan:
     front: Front
     commons: list[Ids]
     stems: list[tuple[Head, int]]
+    only: Sequence[int] | None = None
 
 
 def batches(rows: Sequence[Row], tokens: int | None = None) -> list[list[int]]:

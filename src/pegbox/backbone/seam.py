@@ -99,12 +99,14 @@ class Bound(Protocol):
     def target_lengths(self) -> tuple[int, ...]:
         """How many tokens of each row's target are scored, the one that ends it included where it is."""
 
-    def score(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
+    def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
         """Log-probabilities of the answers.
 
         Settings:
             index: positions of the B rows asked about.
             live: what stands in the open slots (a filled slot may be overruled too).
+            only: for each of these rows the number of the one choice to score, and C is 1: the others' words are not read then.
+                For choices over the vocabulary, which need not know each other.
 
         Shape: [K, B, C], float32; K is 1 without live values.
         Raises: PromptError when a slot is neither filled nor live.

@@ -94,14 +94,15 @@ def _encoder(positions: int) -> dict[str, Any]:
 
 def _t5() -> PreTrainedConfig:
     sizes: dict[str, Any] = {"d_model": 64, "d_ff": 128, "d_kv": 16, "num_layers": 2, "num_heads": 4}
-    return T5Config(vocab_size=VOCABULARY, **sizes, decoder_start_token_id=IDS[PAD], **_special_ids())
+    start: dict[str, Any] = {"decoder_start_token_id": IDS[PAD]}
+    return T5Config(vocab_size=VOCABULARY, **sizes, **start, **_special_ids())
 
 
 def _bart() -> PreTrainedConfig:
     layers: dict[str, Any] = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128}
     heads: dict[str, Any] = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
     rest: dict[str, Any] = {"max_position_embeddings": READS, "init_std": SPREAD, "scale_embedding": True}
-    start = {"decoder_start_token_id": IDS[END], "forced_eos_token_id": None}
+    start: dict[str, Any] = {"decoder_start_token_id": IDS[END], "forced_eos_token_id": None}
     return BartConfig(vocab_size=VOCABULARY, d_model=64, **layers, **heads, **rest, **start, **_special_ids())
 
 

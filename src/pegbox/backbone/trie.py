@@ -42,6 +42,14 @@ class AnswerTrie:
         paths = {fork.path for fork in self.forks}
         return tuple(sorted(p for p in paths if not any(q != p and q[: len(p)] == p for q in paths)))
 
+    def path(self, answer: int) -> Path:
+        """The tokens that lead to the last fork on an answer's way."""
+        return self.forks[self.turns[answer][-1][0]].path
+
+    def choices(self, answer: int) -> list[tuple[int, int]]:
+        """What is chosen on an answer's way: after how many tokens, and which token."""
+        return [(len(self.forks[fork].path), self.forks[fork].tokens[token]) for fork, token in self.turns[answer]]
+
     def read(
         self, state: Callable[[int, int], torch.Tensor], shares: Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor]
     ) -> torch.Tensor:

@@ -15,6 +15,12 @@ Task = Annotated[str, typer.Option("--task", help=TASK)]
 TaskSettings = Annotated[
     list[str] | None, typer.Option("--task-set", help="A setting of the task, as its page names them: 'name=value'. Repeat.")
 ]
+LongTexts = Annotated[
+    str | None,
+    typer.Option(
+        "--long", help="What is read of too long texts: head, tail, or chunks, whose scores are pooled. Default: head."
+    ),
+]
 Group = Annotated[
     str | None, typer.Option(help="A column, such as language: every score is told for each of its values as well.")
 ]
@@ -52,10 +58,17 @@ def listed(text: str | None) -> tuple[str, ...]:
 
 
 def method_names(text: str | None, task: str = "classify") -> tuple[str, ...] | None:
-    """Methods by their names, or all of them that can do the task; None where none are given."""
-    if text is None or text.strip() != "all":
-        return listed(text) or None
-    return tuple(name for name, known in METHODS.items() if task in known.tasks)
+    """Methods by their names, or all that can do the task; None where nothing is said.
+
+    Raises: SettingsError for a list without a name.
+    """
+    if text is None:
+        return None
+    if not (names := listed(text)):
+        raise SettingsError(
+            f"--methods {text!r}", "names with commas between them, or all", "leave --methods out for the usual ones"
+        )
+    return tuple(name for name, one in METHODS.items() if task in one.tasks) if names == ("all",) else names
 
 
 def unable(text: str | None, task: str) -> tuple[str, ...]:
@@ -87,6 +100,11 @@ def pairs_by_method(items: Sequence[str] | None) -> dict[str, dict[str, str]]:
             )
         found.setdefault(method, {})[setting] = value
     return found
+
+
+def task_pairs(items: Sequence[str] | None, long: str | None) -> dict[str, str]:
+    """The task's settings as ``name=value``, and what `--long` says beside them."""
+    return pairs(items) | ({} if long is None else {"long.way": long})
 
 
 def label_words(items: Sequence[str] | None) -> dict[str, tuple[str, ...]] | None:

@@ -63,6 +63,8 @@ def print_evaluation(found: Evaluation | MeasuredEvaluation, console: Console) -
 
     if isinstance(found, Evaluation):
         _print_classified(found, console)
+        if found.levels:
+            console.print(parts_table(found.levels, "level"))
     else:
         _print_measured(found, console)
     if found.slices:

@@ -26,6 +26,7 @@ from pegbox.cli.options import (
     Group,
     Json,
     Label,
+    LongTexts,
     Model,
     NoQuotes,
     OnProblem,
@@ -40,6 +41,7 @@ from pegbox.cli.options import (
     method_names,
     pairs,
     pairs_by_method,
+    task_pairs,
     unable,
 )
 from pegbox.cli.printing import aloud, dev_said, print_json
@@ -76,6 +78,7 @@ def compare(
     calibration: Calibration = "batch",
     channel: Channel = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A method's setting: 'soft.length=8'. Repeat.")] = None,
+    long: LongTexts = None,
     task_settings: TaskSettings = None,
     group: Group = None,
     out: Annotated[
@@ -112,7 +115,7 @@ def compare(
         return
     if labels is not None:
         raise SettingsError("--labels without --from-log", "the log that they are for", "name it with --from-log")
-    source = data or data_option
+    source, chosen = data or data_option, method_names(methods, task)
     if source is None or (data and data_option):
         raise SettingsError(
             "two sources of data" if source else "no data", "one file or sample:NAME", "say `pegbox compare FILE`"
@@ -130,10 +133,10 @@ def compare(
     aloud((*found.notes, *unable(methods, task)))
     folder = out or Path("pegbox-runs") / Path(source.replace(":", "-")).stem
     report = _compared(
-        found, folder, as_json, methods=method_names(methods, task), model=model, prompt=prompt, words=label_words(words),
+        found, folder, as_json, methods=chosen, model=model, prompt=prompt, words=label_words(words),
         budget=budget, seeds=seeds, tuning_seeds=tuning_seeds, shots=shots, calibration=calibration, channel=channel,
-        settings=pairs_by_method(settings), dtype=dtype, device=device, task=task, task_settings=pairs(task_settings),
-        group=group,
+        settings=pairs_by_method(settings), dtype=dtype, device=device, task=task, group=group,
+        task_settings=task_pairs(task_settings, long),
     )  # fmt: skip
     write_recipe(context, folder / "recipe.toml", data=source)
     if as_json:
@@ -159,6 +162,7 @@ def tune(
     calibration: Calibration = "batch",
     channel: Channel = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A setting of the method: 'length=8'. Repeat.")] = None,
+    long: LongTexts = None,
     task_settings: TaskSettings = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -190,7 +194,7 @@ def tune(
         watcher.run(method)
         tuned = api.tune(
             replace(found, notes=()),  # the notes are said already
-            task=task, task_settings=pairs(task_settings), method=method, model=model, prompt=prompt,
+            task=task, task_settings=task_pairs(task_settings, long), method=method, model=model, prompt=prompt,
             words=label_words(words), budget=budget, seed=seed, shots=shots,
             calibration=calibration, channel=channel,  # type: ignore[arg-type]  # it is checked there
             settings=pairs(settings), dtype=dtype, device=device, folder=folder, watch=watcher.event,

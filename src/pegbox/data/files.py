@@ -104,17 +104,23 @@ def _first_bad_byte(path: Path, encoding: str) -> str:
     return ""
 
 
+_ANY_SIZE = 2**31 - 1
+"""The most that every platform's csv module takes as its limit."""
+
+
 def _delimited(path: Path, reading: Reading, stream: Stream) -> Iterator[Record | Problem]:
-    # The csv module's own limit is one number for the whole process: it is raised where needed, never lowered.
-    csv.field_size_limit(max(csv.field_size_limit(), reading.field_limit))
+    # A cell beyond the csv module's limit cannot be stepped over: where such rows are to be left out it is read to its end.
+    limit = _ANY_SIZE if reading.on_problem == "drop" else reading.field_limit
     with _open(path, reading, "") as file:
         delimiter = _delimiter(path, file, stream)
         quote = '"' if reading.quotes else None
-        lines = _csv_lines(csv.reader(file, delimiter=delimiter, quotechar=quote, strict=True), stream)
+        lines = _csv_lines(csv.reader(file, delimiter=delimiter, quotechar=quote, strict=True), stream, limit)
         stream.columns.extend(_header(next(lines, (1, []))[1], stream.name))
         for number, (line, cells) in enumerate(lines, 1):
             if len(cells) != len(stream.columns):
                 yield Problem("cells", number, line, f"{count(len(cells), 'cell')}, the header has {len(stream.columns)}")
+            elif (longest := max(map(len, cells))) > reading.field_limit:
+                yield Problem("long", number, line, f"{longest:,} characters, the limit is {reading.field_limit:,}")
             else:
                 yield Record(number, dict(zip(stream.columns, cells, strict=True)), line)
 
@@ -133,7 +139,17 @@ def _delimiter(path: Path, file: TextIO, stream: Stream) -> str:
     return ","
 
 
-def _csv_lines(reader: Any, stream: Stream) -> Iterator[tuple[int, list[str]]]:
+def _next_cells(reader: Any, limit: int) -> list[str]:
+    """The next row; the csv module's limit, one number for the whole process, is back at what it was afterwards."""
+    before = csv.field_size_limit(max(csv.field_size_limit(), limit))
+    try:
+        cells: list[str] = next(reader)
+        return cells
+    finally:
+        csv.field_size_limit(before)
+
+
+def _csv_lines(reader: Any, stream: Stream, limit: int) -> Iterator[tuple[int, list[str]]]:
     """Each row of cells with the line where it starts, the header first; empty lines are skipped and noted.
 
     A quote gone wrong cannot be stepped over, because nobody knows where the next row starts: it is an error at once.
@@ -142,7 +158,7 @@ def _csv_lines(reader: Any, stream: Stream) -> Iterator[tuple[int, list[str]]]:
     while True:
         line = reader.line_num + 1
         try:
-            cells = next(reader)
+            cells = _next_cells(reader, limit)
         except StopIteration:
             break
         except csv.Error as error:

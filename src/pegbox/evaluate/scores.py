@@ -10,6 +10,7 @@ import numpy as np
 
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError
+from pegbox.evaluate.levels import level_lines
 from pegbox.evaluate.lines import PartLine
 from pegbox.evaluate.slices import FEW, classified_slices, positions
 from pegbox.metrics.classification import Scores, score
@@ -33,6 +34,7 @@ class Evaluation:
         opening: the how-manieth opening of these rows with this prompt it was, where that is counted.
         notes: what is to be said about the scores.
         slices: scores of groups of rows, where these were asked for.
+        levels: scores of coarser labels, where all labels have levels.
     """
 
     labels: tuple[str, ...]
@@ -44,6 +46,7 @@ class Evaluation:
     opening: int | None = None
     notes: tuple[str, ...] = ()
     slices: tuple[PartLine, ...] = ()
+    levels: tuple[PartLine, ...] = ()
 
     @property
     def main(self) -> dict[str, Any]:
@@ -63,6 +66,7 @@ class Evaluation:
             "rows_digest": self.rows_digest,
             **{name: {"value": getattr(s, name), "interval": list(self.intervals[name])} for name in self.intervals},
             "classes": classes,
+            **({"levels": {one.name: _plain(one.scores) for one in self.levels}} if self.levels else {}),
             **_sliced(self.slices),
             "opening": self.opening,
             "notes": list(self.notes),
@@ -162,7 +166,8 @@ def evaluate_predictor(predictor: Predictor, rows: Rows, labels: tuple[str, ...]
             around = centred_interval if name == "ece" else interval
             bounds[name] = _bounds(around(float(getattr(scores, name)), values[:, 0]))
     slices = classified_slices(gold, rows.groups or (), [scored], resamples, 0)[0]
-    return Evaluation(labels, len(rows), rows.digest(), rows.source, scores, bounds, slices=slices)
+    levels = level_lines(labels, gold, probabilities, resamples)
+    return Evaluation(labels, len(rows), rows.digest(), rows.source, scores, bounds, slices=slices, levels=levels)
 
 
 def _bounds(found: Estimate) -> tuple[float, float]:

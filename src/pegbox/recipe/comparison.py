@@ -36,7 +36,7 @@ from pegbox.recipe.run import Job, Outcome, run
 from pegbox.recipe.settings import identity, with_settings
 from pegbox.recipe.speed import extra_tokens, predict_speed
 from pegbox.task.classification import Classification
-from pegbox.task.predictor import Predictor, PromptPredictor, Requesting
+from pegbox.task.predictor import Predictor, PromptPredictor, Requesting, told_of
 from pegbox.task.task import Task
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Event, Trail
@@ -155,8 +155,8 @@ class _Work:
     place: Path
     watch: Watch
     openings: Openings
-    scored: dict[str, tuple[NDArray[np.float32], int]] = field(default_factory=dict)
-    """The test rows' label scores under a prompt that some cell has found, before calibration, and how many were cut."""
+    scored: dict[str, tuple[NDArray[np.float32], tuple[str, ...]]] = field(default_factory=dict)
+    """The test rows' label scores under a prompt that some cell has found, before calibration, and notes on long texts."""
     outputs: dict[str, Sequence[Any]] = field(default_factory=dict)
     """The outputs for the test rows of a prompt and what was fitted beside it, of tasks other than classification."""
 
@@ -175,7 +175,7 @@ class _Work:
         outcome = run(job, self.backbone, train, dev, Trail(own, lambda event: self.watch(name, seed, event)))
         self.watch(name, seed, {"event": "test", "rows": len(self.test), "dev_accuracy": outcome.dev_accuracy})
         rows = self.openings.open(f"final scores of {name}, seed {seed}", own.name)
-        found, cut = self._found(outcome, rows)
+        found, told = self._found(outcome, rows)
         saved = self._save(job, outcome, (train, dev, rows), own / "prompt")
         cell = Cell(
             **found,
@@ -188,19 +188,19 @@ class _Work:
             readable=outcome.kept and outcome.predictor.prompt.readable,
             nearest=outcome.nearest,
             trail=outcome.trail,
-            notes=(*outcome.notes, *_cuts(cut, len(rows))),
+            notes=(*outcome.notes, *told),
             spends=for_task(name, self.plan.task.name).spends,
         )
         write_cell(own, cell)
         self.watch(name, seed, {"event": "end", **self._said(cell, rows)})
         return cell
 
-    def _found(self, outcome: Outcome, rows: Rows) -> tuple[dict[str, Any], int]:
-        """What the test rows gave: probabilities, or sums for each measure; and how many texts were cut."""
+    def _found(self, outcome: Outcome, rows: Rows) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What the test rows gave: probabilities, or sums for each measure; and notes on texts that were too long."""
         task, predictor = self.plan.task, outcome.predictor
         if isinstance(task, Classification):
-            probabilities, cut = self._scored(predictor, rows)
-            return {"probabilities": probabilities}, cut
+            probabilities, told = self._scored(predictor, rows)
+            return {"probabilities": probabilities}, told
         outputs = self._answered(outcome, rows)
         statistics = task.statistics(outputs, rows)
         return {
@@ -208,7 +208,7 @@ class _Work:
             "statistics": {name: np.asarray(statistics[name], np.float64) for name in task.measures},
             "breakdown": task.breakdown(outputs, rows),
             "outputs": tuple(task.show(output) for output in outputs),
-        }, len(predictor.cut_rows(rows)) if outcome.kept else 0
+        }, told_of(predictor, rows, "test texts")
 
     def _answered(self, outcome: Outcome, rows: Rows) -> Sequence[Any]:
         """The outputs for the test rows; a prompt that several seeds ended with is asked once."""
@@ -226,22 +226,22 @@ class _Work:
         main = measure(self.plan.task.measures[0])
         return {"score": overall(cell.statistics[main.name], main), "measure": main.title}
 
-    def _scored(self, predictor: Predictor, rows: Rows) -> tuple[NDArray[np.float32], int]:
-        """The test rows' probabilities, and how many of their texts were cut.
+    def _scored(self, predictor: Predictor, rows: Rows) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """The test rows' probabilities, and what is to be said of texts that were too long.
 
         A prompt that several seeds ended with, such as the written one, reads the rows once.
         """
         if not isinstance(predictor, Requesting):
-            return predictor.predict_proba(rows), 0
-        known = predictor.prompt.digest() if isinstance(predictor, PromptPredictor) else None
-        scores, cut = self.scored.get(known or "", (None, 0))
+            return predictor.predict_proba(rows), told_of(predictor, rows, "test texts")
+        known = f"{predictor.prompt.digest()} {predictor.task.long}" if isinstance(predictor, PromptPredictor) else None
+        scores, told = self.scored.get(known or "", (None, ()))
         if scores is None:
             prompt, sent = predictor.request(rows)
             bound = predictor.task.bind(prompt, predictor.backbone, sent)
-            scores, cut = bound.log_probabilities()[0], len(bound.cut_rows)
+            scores, told = bound.log_probabilities()[0], bound.told("test texts")
         if known is not None:
-            self.scored[known] = scores, cut
-        return predictor.calibration.probabilities(scores), cut
+            self.scored[known] = scores, told
+        return predictor.calibration.probabilities(scores), told
 
     def _save(self, job: Job, outcome: Outcome, rows: tuple[Rows, Rows, Rows], place: Path) -> Path | None:
         """The artifact's folder, where there is a prompt to save; the opening of the test rows is written in it."""
@@ -280,10 +280,6 @@ class _Work:
         data = [self.train.digest(), self.test.digest(), None if self.dev is None else self.dev.digest()]
         known = [identity(made), seed, str(self.plan.budget), self.plan.prompt.digest(), repr(self.plan.task), model, data]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
-
-
-def _cuts(cut: int, rows: int) -> tuple[str, ...]:
-    return (f"{cut} of {rows} test texts were cut to the model's context",) if cut else ()
 
 
 def _settings(plan: Plan, backbone: Backbone, train: Rows, test: Sealed, dev: Rows | None) -> dict[str, Any]:

@@ -97,15 +97,17 @@ def run(job: Job, backbone: LoadedBackbone, train: Rows, dev: Rows, trail: Trail
     rng = np.random.default_rng([job.seed, 7])
     weights = backbone.weights_digest()
     spend = {"budget": job.budget, "rng": rng, "trail": trail}
-    known = for_task(job.method, job.task.name)
+    known, say = for_task(job.method, job.task.name), lambda text: trail.write("note", text=text)
     with Ledger(backbone, trail.folder) as ledger:
         task, rows, judges = (job.task, train, dev) if known.whole else job.task.tuned_as(train, dev)
         if known.predictor:
             fitted = maker.fit(job.prompt, task, backbone, rows, judges, **spend)
             predictor = fitted if known.whole else job.task.around(fitted, backbone, train)
         else:
+            rows = task.taught(job.prompt, backbone, rows, say)
             prompt = maker.tune(job.prompt, task, backbone, rows, judges, **spend)
             predictor = job.task.predictor(prompt, backbone, train)
+        predictor = job.task.settled(predictor, train, dev, say)
     if backbone.weights_digest() != weights:
         raise BackboneError(
             f"{job.method} changed the frozen model's weights", "a frozen model", "report this method; its figures are void"

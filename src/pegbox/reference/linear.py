@@ -57,3 +57,15 @@ def fit_linear(features: Any, gold: NDArray[np.int64], labels: int, strength: fl
     if len(np.unique(gold)) < 2:
         raise DataError("training rows with a single label", "rows of at least two labels", "add rows with other labels")
     return Linear(LogisticRegression(C=strength, max_iter=_ITERATIONS, tol=1e-3).fit(features, gold), labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Features brought to mean 0 and spread 1 among the training rows. Shape: mean [H]; spread [H]."""
+
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scaled features. Shape: [B, H]."""
+        return (features - self.mean) / self.spread

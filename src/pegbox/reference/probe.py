@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
-from pegbox.reference.linear import Linear, fit_linear
-from pegbox.reference.texts import features_within, text_features
+from pegbox.reference.aims import OneVsRest, aim_of, whole_texts
+from pegbox.reference.linear import Linear, Scale
+from pegbox.reference.texts import cut_texts, features_within, text_features
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.dev_score import DevScore, score_of
+from pegbox.tune.dev_score import DevScore
 from pegbox.tune.trail import Trail
 
 POOLS = ("mean", "last")
@@ -50,37 +51,28 @@ class Probe:
     ) -> ProbePredictor:
         """See `pegbox.reference.protocol.Reference.fit`. Rows beyond the budget are left out, by chance."""
         meter = Meter(budget, backbone, trail)
+        train, dev = whole_texts(task, train, dev)
         dev_features = text_features(dev, prompt, backbone, self.layers)
         train = train.take([int(at) for at in rng.permutation(len(train))])
         features = features_within(meter, 1.0, train, prompt, backbone, self.layers)
         if len(features) < len(train):
             trail.write("note", text=f"the budget was spent after {len(features)} of {len(train)} training rows")
-        gold, dev_gold = task.gold(train)[: len(features)], task.gold(dev)
+        if cut := len(cut_texts(train.take(range(len(features))), prompt, backbone)):
+            trail.write("note", text=f"{cut} of {len(features)} training texts were cut to the model's context")
+        aim = aim_of(task, train.take(range(len(features))), dev)
         best: tuple[DevScore, ProbePredictor] | None = None
         for (at, layer), (pool, name) in itertools.product(enumerate(self.layers), enumerate(POOLS)):
             seen = features[:, at, pool]
             scale = Scale(seen.mean(axis=0), seen.std(axis=0) + 1e-6)
             for strength in self.strengths:
-                linear = fit_linear(scale(seen), gold, len(task.labels), strength)
-                score = score_of(np.log(linear.probabilities(scale(dev_features[:, at, pool]))), dev_gold)
+                linear = aim.learned(scale(seen), strength)
+                score = aim.score(linear.probabilities(scale(dev_features[:, at, pool])))
                 kept = best is None or score > best[0]
                 settings = f"depth {layer:g}, {name}, strength {strength:g}"
                 trail.write("candidate", settings=settings, score=score.accuracy, fit=score.fit, rows=len(dev), kept=kept)
                 best = (score, ProbePredictor(backbone, prompt, layer, pool, scale, linear)) if kept else best
         assert best is not None
         return best[1]
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """Features brought to mean 0 and spread 1 among the training rows. Shape: mean [H]; spread [H]."""
-
-    mean: NDArray[np.float32]
-    spread: NDArray[np.float32]
-
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The scaled features. Shape: [B, H]."""
-        return (features - self.mean) / self.spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +90,7 @@ class ProbePredictor:
     layer: float
     pool: int
     scale: Scale
-    linear: Linear
+    linear: Linear | OneVsRest
     prompt: Prompt | None = None
 
     @property
@@ -113,3 +105,7 @@ class ProbePredictor:
         """See `pegbox.task.predictor.Predictor.predict_proba`."""
         features = text_features(rows, self.template, self.backbone, (self.layer,))
         return self.linear.probabilities(self.scale(features[:, 0, self.pool]))
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        """Positions of the rows whose texts are cut to fit into the model's context."""
+        return cut_texts(rows, self.template, self.backbone)

@@ -21,6 +21,12 @@ def row_texts(rows: Rows, prompt: Prompt) -> list[str]:
     return ["\n".join(texts) for texts in zip(*columns, strict=True)]
 
 
+def cut_texts(rows: Rows, prompt: Prompt, backbone: Backbone) -> tuple[int, ...]:
+    """Positions of the rows of whose texts `text_features` reads only the beginning, after the mark that stands before each."""
+    texts = row_texts(rows, prompt)
+    return tuple(at for at, text in enumerate(texts) if len(backbone.encode(text)) >= backbone.context)
+
+
 def text_features(rows: Rows, prompt: Prompt, backbone: Backbone, layers: Sequence[float]) -> NDArray[np.float32]:
     """The backbone's features of the rows' texts. Shape: [B, layers, 2, H]."""
     return backbone.features(Rows.from_texts(row_texts(rows, prompt), source=rows.source), layers)

@@ -12,11 +12,12 @@ from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError
 from pegbox.prompt import Prompt
-from pegbox.reference.linear import Linear, fit_linear
+from pegbox.reference.aims import OneVsRest, aim_of, whole_texts
+from pegbox.reference.linear import Linear
 from pegbox.reference.texts import row_texts
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.dev_score import DevScore, score_of
+from pegbox.tune.dev_score import DevScore
 from pegbox.tune.trail import Trail
 
 Grams = Literal["words", "word pairs", "letters", "word pairs and letters"]
@@ -52,8 +53,9 @@ class TfIdf:
     ) -> TfIdfPredictor:
         """See `pegbox.reference.protocol.Reference.fit`. The texts are those of the prompt's fields."""
         meter = Meter(budget, backbone, trail)
+        train, dev = whole_texts(task, train, dev)
         texts, judged = row_texts(train, prompt), row_texts(dev, prompt)
-        gold, dev_gold = task.gold(train), task.gold(dev)
+        aim = aim_of(task, train, dev)
         best: tuple[DevScore, TfIdfPredictor] | None = None
         for grams in self.grams:
             vectorizer = _vectorizer(grams)
@@ -63,8 +65,8 @@ class TfIdf:
                 if best is not None and meter.exhausted:
                     trail.write("note", text="the budget was spent before all settings of tfidf were tried")
                     return best[1]
-                linear = fit_linear(counts, gold, len(task.labels), strength)
-                score = score_of(np.log(linear.probabilities(dev_counts)), dev_gold)
+                linear = aim.learned(counts, strength)
+                score = aim.score(linear.probabilities(dev_counts))
                 kept = best is None or score > best[0]
                 settings = f"{grams}, strength {strength:g}"
                 trail.write("candidate", settings=settings, score=score.accuracy, fit=score.fit, rows=len(dev), kept=kept)
@@ -82,7 +84,7 @@ class TfIdfPredictor:
     """
 
     vectorizer: Any
-    linear: Linear
+    linear: Linear | OneVsRest
     template: Prompt
     prompt: Prompt | None = None
 

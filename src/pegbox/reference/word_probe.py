@@ -14,8 +14,7 @@ from pegbox.data.rows import Rows
 from pegbox.data.words import spans_in, word_rows
 from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
-from pegbox.reference.linear import Linear, fit_linear
-from pegbox.reference.probe import Scale
+from pegbox.reference.linear import Linear, Scale, fit_linear
 from pegbox.task.decoding import Grammar
 from pegbox.task.tagging import Tagged, Tagging, by_sentence, decoded, gold_tags
 from pegbox.tune.budget import Budget, Meter

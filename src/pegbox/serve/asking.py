@@ -108,11 +108,11 @@ async def score(
         watched: give up when the client goes away.
     """
     wait = answered if watched else _awaited
-    if not served.channel:
+    if not served.alone:
         return await wait(request, Scoring(served, rows, seconds))
     parts = [rows.take(range(at, min(at + APART, len(rows)))) for at in range(0, len(rows), APART)]
     made = [await wait(request, Errand(lambda part=part: served.by_itself(part), len(part), seconds)) for part in parts]  # type: ignore[misc]
-    return np.concatenate(made), ()
+    return np.concatenate(made), () if served.channel else served.tuned.cut_rows(rows)
 
 
 async def _awaited(request: Request, work: Seated[Result] | Errand[Result]) -> Result:
@@ -145,10 +145,11 @@ async def client_gone(request: Request) -> None:
 
 
 def labelled(served: Served, chances: NDArray[np.float32], cut: Sequence[int]) -> list[dict[str, Any]]:
-    """Each row's label, its probability, and those of all labels."""
+    """Each row's label, its probability, and those of all labels; where a text may have several, these too."""
     rows = []
     for at, row in enumerate(chances):
         shares = {label: round(float(share), 6) for label, share in zip(served.labels, row, strict=True)}
         label = served.labels[int(row.argmax())]
-        rows.append({"label": label, "probability": shares[label], "probabilities": shares, "cut": at in cut})
+        several = {} if (given := served.given(row)) is None else {"labels": given}
+        rows.append({"label": label, **several, "probability": shares[label], "probabilities": shares, "cut": at in cut})
     return rows

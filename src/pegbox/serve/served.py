@@ -21,6 +21,11 @@ from pegbox.prompt import VectorSlot, format
 from pegbox.prompt.names import Name
 from pegbox.task.classification import join_words
 from pegbox.task.generation import Generation
+from pegbox.task.many_labels import SetPredictor
+from pegbox.task.predictor import PromptPredictor
+
+MOST_BRANCHES = 4
+"""Ways on from a text that are read beside each other in the running batch, the text anew for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +43,13 @@ class Served:
     standing: Standing
 
     @property
+    def predictor(self) -> PromptPredictor:
+        """What gives each label its share: the prompt itself, or that of a prompt for several labels."""
+        return classifier_of(self.tuned)
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        return self.tuned.labels
+        return () if self.writes else self.predictor.task.labels
 
     @property
     def writes(self) -> bool:
@@ -58,7 +68,18 @@ class Served:
 
     @property
     def channel(self) -> bool:
-        return self.tuned.classifier.task.channel
+        return self.predictor.task.channel
+
+    def given(self, shares: NDArray[np.float32]) -> list[str] | None:
+        """The labels that a text has, where it may have several. Shape: shares [C]."""
+        if not isinstance(self.tuned.predictor, SetPredictor):
+            return None
+        return self.tuned.predictor.given(shares[None])[0]
+
+    @property
+    def alone(self) -> bool:
+        """Whether its rows are scored by themselves: in a noisy channel, in pieces, or with words that part in many places."""
+        return self.channel or not self.predictor.task.long.plain or self.standing.branches > MOST_BRANCHES
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -67,17 +88,17 @@ class Served:
 
     @cached_property
     def _counts(self) -> list[int]:
-        words = self.tuned.classifier.task.words_in(self.tuned.prompt)
+        words = self.predictor.task.words_in(self.tuned.prompt)
         return [len(words[label]) for label in self.labels]
 
     def probabilities(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         """The labels' probabilities, from one row's passages read to their ends. Shape: [C]."""
         scores = join_words(self.standing.read(passages), self._counts).log_softmax(-1)
-        return self.tuned.classifier.calibration.probabilities(scores.cpu().numpy())
+        return self.predictor.calibration.probabilities(scores.cpu().numpy())
 
     def by_itself(self, rows: Rows) -> NDArray[np.float32]:
         """The same without the running batch: for prompts that are scored in another way. Shape: [B, C]."""
-        return self.tuned.predict_proba(rows)
+        return self.predictor.predict_proba(rows)
 
     def described(self) -> dict[str, Any]:
         """What clients may know of it."""
@@ -91,7 +112,7 @@ class Served:
             "method": record.get("method"),
             "task": self.tuned.task.name,
             "vectors": sum(slot.length for slot in self.tuned.prompt.slots.values() if isinstance(slot, VectorSlot)),
-            "calibration": None if self.writes else self.tuned.classifier.calibration.method,
+            "calibration": None if self.writes else self.predictor.calibration.method,
             "model": self.tuned.backbone.name,
         }
 
@@ -107,18 +128,24 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
         raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
     if isinstance(tuned.task, Generation):
         return _writing(name, path, tuned, backbone)
-    offsets = tuned.classifier.calibration.offsets
-    if len(offsets) not in (0, len(tuned.labels)) or not all(map(math.isfinite, offsets)):
+    predictor = classifier_of(tuned)
+    offsets, labels = predictor.calibration.offsets, predictor.task.labels
+    if len(offsets) not in (0, len(labels)) or not all(map(math.isfinite, offsets)):
         raise ArtifactError(
             f"{path} has {len(offsets)} calibration offsets, or some that are no numbers",
-            f"one for each of {len(tuned.labels)} labels",
+            f"one for each of {len(labels)} labels",
             "tune it again",
         )
-    words = tuned.predictor.task.words_in(tuned.prompt)
-    flat = tuple(word for label in tuned.labels for word in words[label])
-    if tuned.predictor.task.channel and tuned.prompt.is_chat:
+    words = predictor.task.words_in(tuned.prompt)
+    flat = tuple(word for label in labels for word in words[label])
+    if predictor.task.channel and tuned.prompt.is_chat:
         raise PromptError(f"{path} is a chat with channel scoring", "a plain prompt", "tune it without channel scoring")
-    return Served(name, tuned, backbone.standing(tuned.prompt, () if tuned.predictor.task.channel else flat))
+    return Served(name, tuned, backbone.standing(tuned.prompt, () if predictor.task.channel else flat))
+
+
+def classifier_of(tuned: Tuned) -> PromptPredictor:
+    """What gives labels their shares. Raises SettingsError for a prompt that does nothing of the kind."""
+    return tuned.predictor.inner if isinstance(tuned.predictor, SetPredictor) else tuned.classifier
 
 
 def _writing(name: Name, path: Path, tuned: Tuned, backbone: HuggingFaceBackbone) -> Served:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,16 +16,15 @@ from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import Prompt
 from pegbox.task import channel
-from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration
+from pegbox.task.calibration import CONTENT_FREE, METHODS, Calibration, Method, fit_calibration, some_rows
+from pegbox.task.long import Long, Parted, pooled, spread
+from pegbox.task.pooling import chosen
 from pegbox.task.predictor import PromptPredictor
 from pegbox.task.task import Statistics, Task
 from pegbox.task.verbalizer import check_words, own_words
 
 Over = Literal["labels", "vocabulary"]
 """What a loss compares the right label's word with: the other labels' words, or all that the model could say."""
-
-CALIBRATION_ROWS = 256
-"""The most training rows that batch calibration reads."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Classification(Task):
         words: for each label the words that stand for it; by default its own name. A prompt's own words come before these.
         calibration: "batch", "contextual" or "none"; one for all prompt methods.
         channel: score the text given the label instead of the label given the text (noisy channel).
+        long: what is done with texts that are too long.
     """
 
     name: ClassVar[str] = "classify"
@@ -46,6 +46,7 @@ class Classification(Task):
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     calibration: Method = "batch"
     channel: bool = False
+    long: Long = field(default_factory=Long)
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
@@ -117,7 +118,7 @@ class Classification(Task):
         """
         if self.calibration == "none":
             return Calibration()
-        rows = _some(train) if self.calibration == "batch" else self._content_free(prompt)
+        rows = some_rows(train) if self.calibration == "batch" else self._content_free(prompt)
         scores = self.bind(prompt, backbone, rows).log_probabilities()
         return fit_calibration(self.calibration, scores[0], list(self.prior(train) if prior is None else prior))
 
@@ -150,17 +151,39 @@ class Classification(Task):
     def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> PromptPredictor:
         return PromptPredictor(prompt, self, backbone, self.calibrate(prompt, backbone, train))
 
+    def taught(self, prompt: Prompt, backbone: Backbone, train: Rows, say: Callable[[str], None]) -> Rows:
+        """Of each text that is too long what is learned from: its head or tail, or one of its pieces, drawn by chance."""
+        if self.long.plain or not len(train):
+            return train
+        parted = self._parted(prompt, backbone, train)
+        if parted.cut:
+            part = {"head": "their beginning", "tail": "their end", "chunks": "one piece of each"}[self.long.way]
+            say(f"{len(parted.cut)} of {len(train)} training texts are too long: what is learned from is {part}")
+        return parted.rows.take(parted.one_each())
+
+    def _parted(self, prompt: Prompt, backbone: Backbone, rows: Rows) -> Parted:
+        words = (word for some in self.words_in(prompt).values() for word in some)
+        return self.long.parted(prompt, backbone, rows, words, 0.5 if self.channel else 1.0)
+
+    def settled(self, predictor: Any, train: Rows, dev: Rows, say: Callable[[str], None]) -> Any:
+        """The predictor with the rule for pooling pieces' scores that does best on the dev rows, where one is to be chosen."""
+        if self.long.way != "chunks" or self.long.pool != "dev" or not isinstance(predictor, PromptPredictor):
+            return predictor
+        return chosen(predictor, train, dev, say)
+
     def dev_score(self, predictor: Any, dev: Rows) -> float:
         return float((predictor.predict_proba(dev).argmax(axis=1) == self.gold(dev)).mean())
 
     def to_json(self) -> Mapping[str, Any]:
         words = {label: list(words) for label, words in self.words.items()}
-        return {"labels": list(self.labels), "words": words, "channel": self.channel, "task_calibration": self.calibration}
+        found = {"labels": list(self.labels), "words": words, "channel": self.channel, "task_calibration": self.calibration}
+        return found if self.long.plain else {**found, "long": asdict(self.long)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         words = {label: tuple(some) for label, some in content["words"].items()}
-        return cls(tuple(content["labels"]), words, content["task_calibration"], bool(content["channel"]))
+        long = Long(**content.get("long", {}))
+        return cls(tuple(content["labels"]), words, content["task_calibration"], bool(content["channel"]), long)
 
     def restored(self, prompt: Prompt, backbone: Backbone, state: Mapping[str, Any]) -> PromptPredictor:
         found = state["calibration"]
@@ -178,26 +201,61 @@ class BoundClassification:
         words = task.words_in(prompt)
         self._counts = [len(words[label]) for label in task.labels]
         flat = tuple(word for label in task.labels for word in words[label])
+        self.gold = None if rows.labels is None else torch.from_numpy(task.gold(rows))
+        self.size = len(rows)
+        self.long = task.long
+        self.parted = None if task.long.plain else task._parted(prompt, backbone, rows)
+        rows = rows if self.parted is None else self.parted.rows
         self._among_labels = task.channel or loss == "labels"
         self._bounds: tuple[Bound, ...]
         if task.channel:
             self._bounds = channel.bind(prompt, backbone, rows, flat)
         else:
             self._bounds = (backbone.bind(prompt, rows, Choices(flat, "choices" if self._among_labels else "vocabulary")),)
-        self.gold = None if rows.labels is None else torch.from_numpy(task.gold(rows))
-        self.size = len(rows)
 
     @property
     def cut_rows(self) -> tuple[int, ...]:
-        """Positions of rows whose text was cut to the model's context."""
-        return tuple(sorted({row for bound in self._bounds for row in bound.cut_rows}))
+        """Positions of rows of whose text something is not read: cut to the model's context, or to its head or tail."""
+        cut = sorted({row for bound in self._bounds for row in bound.cut_rows})
+        if self.parted is None:
+            return tuple(cut)
+        return tuple(sorted({*self.parted.owner(cut), *(() if self.long.way == "chunks" else self.parted.cut)}))
+
+    def told(self, what: str) -> tuple[str, ...]:
+        """What is to be said of texts that were too long.
+
+        Settings:
+            what: which texts, such as "test texts".
+        """
+        notes, cut = [], len(self.cut_rows)
+        where = {"head": "beginning", "tail": "end"}.get(self.long.way)
+        if cut and where and self.parted is not None:
+            notes.append(f"of {cut} of {self.size} {what} the {where} was read, as they were too long")
+        elif cut:
+            notes.append(f"{cut} of {self.size} {what} were cut to the model's context")
+        if self.long.way == "chunks" and self.parted is not None and (many := len(self.parted.cut)):
+            pieces = len(self.parted.of(self.parted.cut))
+            rule = "mean" if self.long.pool == "dev" else self.long.pool
+            notes.append(f"{many} of {self.size} {what} were too long and read in {pieces} pieces, pooled by {rule}")
+        return tuple(notes)
 
     def scores(self, index: Sequence[int], live: Live | None = None) -> torch.Tensor:
         """Label log-probabilities, before calibration; several words of one label share its place equally.
 
         Shape: [K, B, C], differentiable in live's vectors.
         """
-        return self._labels(index, live).log_softmax(-1)
+        if self.parted is None:
+            return self._labels(index, live).log_softmax(-1)
+        sizes = [len(self.parted.spans[at]) for at in index]
+        found = self._labels(self.parted.of(index), spread(live, sizes)).log_softmax(-1)
+        return pooled(found, sizes, self.long.pool)
+
+    @torch.no_grad()
+    def pieces(self) -> tuple[torch.Tensor, list[int]]:
+        """The pieces' label log-probabilities, and how many pieces each row has. Shape: [K, sum of sizes, C]."""
+        assert self.parted is not None
+        sizes = [len(span) for span in self.parted.spans]
+        return self._labels(range(sum(sizes)), None).log_softmax(-1), sizes
 
     def _labels(self, index: Sequence[int], live: Live | None) -> torch.Tensor:
         """The labels' log-probabilities as the bounds give them. Shape: [K, B, C]."""
@@ -208,9 +266,15 @@ class BoundClassification:
         """Cross-entropy in nats, over the labels alone or the whole vocabulary, as bound. Shape: [K, B]."""
         if self.gold is None:
             raise DataError("a loss for rows without labels", "labelled rows", "name the label column")
-        scores = self.scores(index, live) if self._among_labels else self._labels(index, live)
+        if not self._among_labels and max(self._counts) == 1:  # a share of the vocabulary needs no other label's words
+            return -self._bounds[0].score(self._first(index), live, self.gold[list(index)].tolist())[..., 0]
+        scores = self.scores(index, live) if self._among_labels else self._labels(self._first(index), live)
         gold = self.gold[list(index)].to(scores.device).expand(scores.shape[0], -1)
         return -scores.gather(-1, gold[..., None])[..., 0]
+
+    def _first(self, index: Sequence[int]) -> list[int]:
+        """Each row's first piece: rows that are learned from have one; see `Classification.taught`."""
+        return list(index) if self.parted is None else [self.parted.spans[at][0] for at in index]
 
     @torch.no_grad()
     def log_probabilities(self, index: Sequence[int] | None = None, live: Live | None = None) -> NDArray[np.float32]:
@@ -231,10 +295,3 @@ def join_words(words: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
         return words
     parts = words.split(list(counts), dim=-1)
     return torch.stack([part.logsumexp(-1) - float(np.log(part.shape[-1])) for part in parts], dim=-1)
-
-
-def _some(rows: Rows) -> Rows:
-    """Rows for a mean: 256 give it to within three points of probability, and the rest would only cost time."""
-    if len(rows) <= CALIBRATION_ROWS:
-        return rows
-    return rows.take(sorted(np.random.default_rng(0).permutation(len(rows))[:CALIBRATION_ROWS]))

@@ -9,7 +9,8 @@ from pegbox.data.review import review
 from pegbox.data.rows import Rows
 from pegbox.data.samples import sample
 from pegbox.data.table import SAMPLE, read_table
-from pegbox.prompt import Answer, Field, Prompt, Text
+from pegbox.prompt import Answer, Field, Prompt, Text, parse
+from pegbox.task import verbalizer
 from pegbox.task.classification import Classification
 from pegbox.task.entry import Asked, Entry
 
@@ -20,7 +21,8 @@ def make(train: Rows, asked: Asked) -> tuple[Classification, Prompt]:
     words = asked.words if asked.words is not None or known is None else known.words
     plain = {str(label): (some,) if isinstance(some, str) else tuple(some) for label, some in (words or {}).items()}
     task = Classification(train.label_set(), plain, asked.calibration, asked.channel)  # type: ignore[arg-type]  # checked there
-    return task, asked.prompt or default_prompt(task, None if known is None else known.instruction)
+    written = None if known is None or known.prompt is None else parse(known.prompt)
+    return task, asked.prompt or written or default_prompt(task, None if known is None else known.instruction)
 
 
 def rows(source: Any, text: str | None, label: str | None, labelled: bool, **how: Any) -> tuple[Rows, tuple[str, ...]]:
@@ -35,11 +37,10 @@ def default_prompt(task: Classification, instruction: str | None = None, text: s
     """The written prompt for those who bring none: what to do, the text, and where the label goes.
 
     Settings:
-        instruction: what to do; by default to classify the text as one of the label words.
+        instruction: what to do; by default to classify the text as one of the label words, of which many are not all named.
         text, label: what stands before the text and before the label.
     """
-    words = [words[0] for words in task.words.values()]
-    asked = instruction or f"Classify the text as {', '.join(words[:-1])} or {words[-1]}."
+    asked = instruction or verbalizer.instruction([words[0] for words in task.words.values()])
     return Prompt.of(Text(f"{asked}\n{text}: "), Field("text"), Text(f"\n{label}: "), Answer())
 
 

@@ -72,7 +72,7 @@ class BoundLikelihood(BoundClassification):
 
     def __init__(self, prompt: Prompt, backbone: Backbone, rows: Rows) -> None:
         bound = backbone.bind(prompt, rows, Targets(rows.answers(), ended=True))
-        self._bounds = (bound,)
+        self._bounds, self.parted, self.long = (bound,), None, Likelihood().long  # texts are cut, never read in pieces
         self._lengths = torch.tensor(bound.target_lengths, dtype=torch.float32)
         self.gold = torch.zeros(len(rows), dtype=torch.int64)
         self.size = len(rows)

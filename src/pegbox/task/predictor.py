@@ -51,6 +51,34 @@ class Requesting(Protocol):
         """The prompt and the rows as they are sent, with what a predictor puts beside the rows' own texts."""
 
 
+@runtime_checkable
+class Cutting(Protocol):
+    """A predictor whose model reads no more than its context."""
+
+    def cut_rows(self, rows: Rows) -> tuple[int, ...]:
+        """Positions of the rows whose texts are cut to fit into the model's context."""
+
+
+def told_of(predictor: Any, rows: Rows, what: str) -> tuple[str, ...]:
+    """What is to be said of those of these texts that were too long for a predictor.
+
+    Settings:
+        what: which texts, such as "test texts".
+    """
+    if isinstance(predictor, Telling):
+        return predictor.told(rows, what)
+    cut = len(predictor.cut_rows(rows)) if isinstance(predictor, Cutting) else 0
+    return (f"{cut} of {len(rows)} {what} were cut to the model's context",) if cut else ()
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A predictor that has its own words for what became of long texts."""
+
+    def told(self, rows: Rows, what: str) -> tuple[str, ...]:
+        """See `told_of`."""
+
+
 @dataclass(frozen=True)
 class PromptPredictor:
     """A filled prompt over a frozen backbone, calibrated."""
@@ -88,3 +116,7 @@ class PromptPredictor:
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts are cut to fit into the model's context."""
         return self.task.bind(self.prompt, self.backbone, rows).cut_rows
+
+    def told(self, rows: Rows, what: str) -> tuple[str, ...]:
+        """What is to be said of those of these texts that are too long, as `BoundClassification.told`."""
+        return self.task.bind(self.prompt, self.backbone, rows).told(what)

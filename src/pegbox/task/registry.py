@@ -31,6 +31,12 @@ def _classify() -> Entry:
     return ENTRY
 
 
+def _multilabel() -> Entry:
+    from pegbox.task.multilabel import ENTRY
+
+    return ENTRY
+
+
 def _tag() -> Entry:
     from pegbox.task.tag import ENTRY
 
@@ -51,6 +57,7 @@ def _chat() -> Entry:
 
 TASKS: dict[str, tuple[str, Callable[[], Entry]]] = {
     "classify": ("one label for each text", _classify),
+    "multilabel": ("any number of labels for each text", _multilabel),
     "tag": ("entities in each text: which words name what", _tag),
     "generate": ("a text written for each row, compared with references", _generate),
     "chat": ("the assistant's turns of conversations", _chat),

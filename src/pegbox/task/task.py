@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -122,6 +122,22 @@ class Task(Protocol):
 
     def predictor(self, prompt: Prompt, backbone: Backbone, train: Rows) -> Prompted:
         """What answers with a tuned prompt; whatever else it needs is fitted on the training rows."""
+
+    def taught(self, prompt: Prompt, backbone: Backbone, train: Rows, say: Callable[[str], None]) -> Rows:  # noqa: ARG002
+        """The rows of `tuned_as` as a prompt learns from them, for tasks that part long texts.
+
+        Settings:
+            say: takes what people should know.
+        """
+        return train
+
+    def settled(self, predictor: Any, train: Rows, dev: Rows, say: Callable[[str], None]) -> Any:  # noqa: ARG002  # likewise
+        """The predictor with what is chosen on the dev rows: thresholds, a rule for pooling.
+
+        Settings:
+            say: takes what people should know.
+        """
+        return predictor
 
     def around(self, fitted: Any, backbone: Backbone, train: Rows) -> Any:  # noqa: ARG002  # for tasks that wrap it
         """What answers with a reference that was fitted on what `tuned_as` gave."""

@@ -10,9 +10,22 @@ from pegbox.errors import SettingsError
 
 Words = Mapping[str, tuple[str, ...]]
 
+NAMED = 20
+"""The most labels that an instruction names one by one: a list of 150 takes some 500 tokens, of every request."""
+_SOME = 3
+"""Labels named as examples where there are more."""
+
+
+def instruction(words: Sequence[str]) -> str:
+    """What to do, for those who write no prompt: it names the labels' words, or where these are many some of them."""
+    if len(words) <= NAMED:
+        return f"Classify the text as {', '.join(words[:-1])} or {words[-1]}."
+    *some, last = (words[at * (len(words) - 1) // (_SOME - 1)] for at in range(_SOME))
+    return f"Give the text a label of a few words, such as {', '.join(some)} or {last}."
+
 
 def own_words(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Each label's own name as its word: ``card_arrival`` becomes "card arrival", ``HassTurnOn`` "Hass Turn On".
+    """Each label's own name as its word: ``card_arrival`` or ``card:arrival`` is "card arrival", ``HassTurnOn`` "Hass Turn On".
 
     Labels that would come out alike, such as ``a-b`` and ``a_b``, stay as they are.
     """
@@ -23,6 +36,7 @@ def own_words(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _spaced(label: str) -> str:
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label)
+    parted = re.sub(r"(?<=[^\W\d_])\s*[:>]+\s*(?=[^\W\d_])", " ", parted)  # 12:30 stays a time
     # only between letters or digits: -1 is not 1
     return " ".join(re.sub(r"(?<=[^\W_])[_\-/]+(?=[^\W_])", " ", parted).split())
 

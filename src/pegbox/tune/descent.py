@@ -16,6 +16,7 @@ from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.task.classification import BoundClassification, Classification
+from pegbox.task.verbalizer import NAMED
 from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.orders import drawn, drawn_groups, flat, together
@@ -158,7 +159,14 @@ class Descent:
             clock = time.monotonic() - began
         meter.settle(tokens[1] / clock)
         row, step = max(0, tokens[0] - tokens[1]) / len(sample), tokens[1] / self._variants
-        return step, row, step / 2 / used
+        return step, row, step / 2 / used if len(self.task.labels) <= NAMED else self._look(bound, used, meter)
+
+    @torch.no_grad()
+    def _look(self, bound: BoundClassification, rows: int, meter: Meter) -> float:
+        """Tokens of a look at a row, for one variant, where labels are many: it reads all their words, and a step reads one."""
+        before = meter.tokens
+        bound.scores(range(rows), self.make(self.start))
+        return (meter.tokens - before) / self._variants / rows
 
     @property
     def _variants(self) -> int:
@@ -312,8 +320,7 @@ class Descent:
             )
 
     def _say_cuts(self, course: _Course) -> None:
-        if cut := len(course.bound.cut_rows):
-            text = f"{cut} of {course.bound.size} training texts were cut to the model's context"
+        for text in course.bound.told("training texts"):
             self.trail.write("note", text=text)
 
     # --- resume -----------------------------------------------------------------------------------------------------

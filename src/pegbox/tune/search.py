@@ -27,6 +27,7 @@ from pegbox.tune.wordings import Space
 _SURVEY = 0.08  # share of the budget that the first look at possible label words may take
 _GATE = 0.25  # share of the budget that the test on dev may take
 _OVERHEAD = 0.75  # few-shot prompts take longer for each token than the first blocks, and words are chosen in between
+_POOLED = 3  # rows for each label, on average, without which words telling of it cannot be found
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,10 @@ class Search:
         space = Space(prompt, task, backbone, pool, self.room, self.shots)
         reader = Reader(task, backbone, rows, self.block, memo)
         judge = Judge(space, reader, WordChoice(most=max(1, self.words)), task.gold(rows), task.prior(train), self.length_price)
-        if self.words and not task.channel and len(task.labels) > 1:
+        if self.words and not task.channel and len(task.labels) > 1 and len(pool) < _POOLED * len(task.labels):
+            told = f"{len(pool)} rows are too few to choose words for {len(task.labels)} labels from; their own are used"
+            memo.trail.write("note", text=told)
+        elif self.words and not task.channel and len(task.labels) > 1:
             judge.learn_words(
                 Reader(task, backbone, pool, self.block, memo), task.gold(pool), _SURVEY, self.lexicon, self.shortest
             )

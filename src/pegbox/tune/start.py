@@ -8,6 +8,7 @@ import torch
 from pegbox.backbone.seam import Backbone
 from pegbox.prompt import DeepSlot, Prompt, SoftSlot, VectorSlot
 from pegbox.task.classification import Classification
+from pegbox.task.verbalizer import NAMED, instruction
 from pegbox.tune.schedule import START_APART, Schedule
 
 
@@ -51,12 +52,14 @@ def filled_at_start(prompt: Prompt, backbone: Backbone, task: Classification) ->
 
 
 def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count: int) -> list[int]:
-    """Token ids to start from: a plain instruction that names the labels, again and again until the slot is full.
+    """Token ids to start from: an instruction that names the labels (some, of many), again and again until the slot is full.
 
     Source: Lester et al. 2021, section 3.2, start from the labels' words; that these stand in a sentence is ours. The labels
         stand in their own order, as in the prompt that pegbox writes: by chance they started worse.
     """
-    ids = backbone.encode(task.asks(prompt))
+    words = [words[0] for words in task.words_in(prompt).values()]
+    said = f"Classify the text as {', '.join(words)}." if len(words) <= NAMED else instruction(words)
+    ids = backbone.encode(said if len(words) > 1 else task.asks(prompt))
     return list((ids * count)[:count])
 
 

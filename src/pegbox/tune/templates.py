@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, Text, Turn, VectorSlot
+from pegbox.task.verbalizer import NAMED, instruction
 
 Layout = Callable[[str], Prompt]
 """From an instruction to a prompt."""
@@ -101,8 +102,9 @@ def layouts(prompt: Prompt, labels: Sequence[str], chat: bool, open_words: str) 
         found["chat with a system turn"] = lambda words: _chat(words, "", parts)
     found["plain"] = lambda words: _lines(words, parts.text, parts)
     found["apart"] = lambda words: _lines(words, parts.text, parts, gap="\n\n")
-    if len(labels) > 1:
-        found["options"] = lambda words: _lines(_joined(words, f"Options: {', '.join(labels)}"), parts.text, parts, gap="\n\n")
+    if 1 < len(labels) <= NAMED:
+        options = f"Options: {', '.join(labels)}"
+        found["options"] = lambda words: _lines(_joined(words, options), parts.text, parts, gap="\n\n")
     found["instruction last"] = lambda words: _lines("", (*parts.text, Text("\n" + words)) if words else parts.text, parts)
     if sum(isinstance(segment, Field) for segment in parts.text) == 1:
         field = next(segment for segment in parts.text if isinstance(segment, Field))
@@ -186,9 +188,9 @@ def instruction_of(prompt: Prompt, open_words: str) -> str:
 
 
 def asked(words: Mapping[str, Sequence[str]]) -> str:
-    """A plain instruction that names the labels: what stands in an open slot at first."""
+    """A plain instruction that names the labels, where these are not many: what stands in an open slot at first."""
     names = [some[0] for some in words.values()]
-    return f"Choose {', '.join(names[:-1])} or {names[-1]}."
+    return f"Choose {', '.join(names[:-1])} or {names[-1]}." if len(names) <= NAMED else instruction(names)
 
 
 def open_soft_slots(prompt: Prompt) -> list[str]:
