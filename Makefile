@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once, a few minutes)"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) --constraint constraints.txt --editable '.[dev,lora,datasets,quantized,serve,tag]'
+	@$(PIP) --constraint constraints.txt --editable '.[dev,lora,datasets,quantized,serve,tag,generate,constrain]'
 	@touch $@
 
 # The peers go last and without what they ask for: see bench/requirements.txt.

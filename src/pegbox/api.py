@@ -220,7 +220,7 @@ def evaluate(
         found = evaluate_predictor(tuned.classifier, rows, tuned.labels)
     else:
         found = evaluate_task(tuned.predictor, tuned.task, rows)
-    said = list(notes)
+    said = [*notes, *tuned.task.said(rows)]
     opening = {"rows_digest": found.rows_digest, "rows": found.rows, "source": found.source, **found.main}
     if (count := opened(tuned.evaluations, opening)) > 1:
         said.append(f"these rows have now been opened {count} times with this prompt; choose nothing by their scores")

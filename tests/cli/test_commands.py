@@ -311,8 +311,8 @@ def test_methods_are_listed_with_their_settings(run: Run) -> None:
 
 def test_samples_are_listed_with_licence_and_source(run: Run) -> None:
     told = run("samples").out
-    assert told.count("sample:") == told.count("licence: ") == told.count("source: ") == 7
-    names = {"questions", "questions-fine", "sms", "tweets", "intents", "clauses", "entities"}
+    assert told.count("sample:") == told.count("licence: ") == told.count("source: ") == 9
+    names = {"questions", "questions-fine", "sms", "tweets", "intents", "clauses", "entities", "headlines", "films"}
     assert {sample["name"] for sample in run("samples", "--json").json} == names
 
 

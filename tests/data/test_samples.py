@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from pegbox.data import samples
 from pegbox.data.read import read
 from pegbox.data.samples import QUESTIONS, SAMPLES, SMS, TWEETS, load_sample, parse_questions, parse_sms, parse_tweets
+from pegbox.data.text_samples import parse_film_lines, parse_headlines
 from pegbox.errors import DataError
 
 QUESTION_LINES = """\
@@ -101,3 +103,34 @@ def test_every_sample_is_described_whole(sample: samples.Sample) -> None:
     assert len(sample.sha256) == 64
     assert sample.licence in sample.note()
     assert sample.rows > 1000
+
+
+def test_headlines_are_first_sentences_with_their_titles() -> None:
+    lines = (
+        "article_id,title,subtitle,text\n"
+        '1,One  title,,"Share this with Media playback is not supported on this device The Mr. Smith of this story went to the '
+        'small town. Then he came back."\n'
+        "2,,,Nothing to see in this article that has no title.\n"
+        '3,Another,,"The Mr. Smith of this story went to the small town. Twice."\n'
+        "4,Third,,Only words without a full stop\n"
+    )
+    with io.BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("NewsArticles.csv", lines)
+        rows, note = parse_headlines(buffer.getvalue())
+    assert rows == [
+        (1, "The Mr. Smith of this story went to the small town.", "One title"),
+        (4, "Only words without a full stop", "Third"),
+    ]
+    assert note == "left out 2 articles without a text or a title, equal to an earlier one, or without sentences"
+
+
+def test_film_lines_keep_whole_pairs() -> None:
+    rows, note = parse_film_lines(b",statement,reply\n0,hi there,hello\n1, ,gone\n2,bye,see you\n")
+    assert rows == [(1, "hi there", "hello"), (3, "bye", "see you")]
+    assert note == "left out 1 pair with an empty side"
+
+
+def test_a_sample_for_another_task_says_which() -> None:
+    with pytest.raises(DataError, match=r"say --task generate"):
+        read("sample:headlines")

@@ -74,10 +74,6 @@ class HuggingFaceBound(LaidOut):
         """What rows share that are best read together, such as the words of a sentence: all fields but the last one."""
         return tuple(self._layouts[row][piece] for piece in self._own_pieces[:-1]) or row
 
-    def before(self, rows: int) -> list[Head]:
-        """What each of so many rows looks back on before its first code: a filled deep slot, or nothing."""
-        return [self._frozen.given] * rows
-
     @property
     def given(self) -> int:
         """See `LaidOut.given`."""

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
+from pegbox.backbone.decoding import Decoding
 from pegbox.backbone.encoder_decoder_engine import EncoderDecoderEngine
-from pegbox.backbone.encoder_decoder_writing import Decoding, Running, write
+from pegbox.backbone.encoder_decoder_writing import Running, write
 from pegbox.backbone.engine import Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.laid import LaidOut, Written
@@ -53,7 +54,7 @@ class EncoderDecoderBound(LaidOut):
         begin: Ids,
     ) -> None:
         super().__init__(prompt, rows, engine, speller)
-        self.after, self._begin = speller.after, begin
+        self.after, self._begin, self.target_end = speller.after, begin, speller.eos
         self._frozen = Frozen(prompt, self.numbers, engine, store)
         self._read_answers(answers, "", speller)
         cut = self._cut_targets(engine.context - len(begin))  # with room for the token that ends it
@@ -179,12 +180,19 @@ class EncoderDecoderBackbone(LoadedBackbone):
         stop: Sequence[str] = (),
         temperature: float = 0.0,
         seed: int = 0,
+        **more: Any,
     ) -> list[str]:
         """See `pegbox.backbone.seam.Backbone.generate`.
 
-        Raises: SettingsError where the decoder cannot write so much.
+        Raises: SettingsError where the decoder cannot write so much, and for beams and forms, which are for causal models.
         """
-        decoding = Decoding(max_tokens, tuple(stop), temperature, seed)
+        decoding = Decoding(max_tokens, tuple(stop), temperature, seed=seed, **more)
+        if decoding.beams > 1 or decoding.regex is not None or decoding.json_schema is not None:
+            raise SettingsError(
+                f"beams, a regular expression or a JSON schema for {self.name!r}, which has an encoder and a decoder",
+                "texts written greedily or by chance",
+                "leave these settings out, or take a causal model",
+            )
         if len(self._begin) + max_tokens - 1 > self.context:
             most = self.context - len(self._begin) + 1
             raise SettingsError(f"max_tokens={max_tokens}", f"at most {most}, what {self.name!r} can write", "ask for fewer")

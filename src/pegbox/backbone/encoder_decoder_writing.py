@@ -3,49 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
+from pegbox.backbone.decoding import Decoding, chance, pick, until
 from pegbox.backbone.encoder_decoder_engine import EncoderDecoderEngine
 from pegbox.backbone.engine import Head
-from pegbox.backbone.huggingface import until
 from pegbox.backbone.layout import Ids, Speller
-from pegbox.errors import SettingsError
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How texts are written; see `pegbox.backbone.seam.Backbone.generate`. Each row has its own stream of chance.
-
-    Raises: SettingsError for what makes no sense.
-    """
-
-    max_tokens: int
-    stop: tuple[str, ...]
-    temperature: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.temperature < 0 or "" in self.stop:
-            raise SettingsError(
-                f"max_tokens={self.max_tokens}, temperature={self.temperature}, stop={list(self.stop)}",
-                "at least one token, a temperature of 0 or more, and stop strings with something in them",
-                "correct the one that is not so",
-            )
-
-    def stream(self, row: int) -> torch.Generator:
-        """A row's stream of chance."""
-        state = np.random.SeedSequence([self.seed, row]).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(state) >> 1)
-
-    def pick(self, logits: torch.Tensor, stream: torch.Generator) -> int:
-        """The likeliest token, or one drawn. Shape: logits [V]."""
-        if self.temperature == 0:
-            return int(logits.argmax())
-        return int(torch.multinomial((logits.double().cpu() / self.temperature).softmax(-1), 1, generator=stream))
 
 
 class Running:
@@ -85,13 +50,13 @@ def write(
         ends: tokens that end a text.
         rows: their numbers, for their streams of chance.
     """
-    streams = [decoding.stream(row) for row in rows]
+    streams = [chance(decoding.seed, row) for row in rows]
     texts, living = [""] * len(rows), list(range(len(rows)))
     ids: list[list[int]] = [[] for _ in rows]
     while living:
         going = []
         for at, (text, logits) in enumerate(zip(living, engine.logits(running.states), strict=True)):
-            token = decoding.pick(logits, streams[text])
+            token = pick(logits, decoding.temperature, decoding.top_p, streams[text])
             if token in ends:
                 continue
             ids[text].append(token)

@@ -56,10 +56,6 @@ class Engine(Core):
         self.spent.forward, self.spent.backward = before.forward, before.backward
         return found
 
-    def cache(self, heads: Sequence[Head]) -> DynamicCache:
-        """What these rows look back on, equally long, as Transformers holds it."""
-        return DynamicCache(_stack(heads, _length(heads[0])))
-
     def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of the new positions.
 
@@ -85,6 +81,14 @@ class Engine(Core):
             KeysValues(own_copy(keys[:, row, :, : lengths[row]]), own_copy(values[:, row, :, : lengths[row]])) for row in kept
         )
 
+    def go_on(self, cache: DynamicCache, embeds: torch.Tensor, seen: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Last hidden states of one more position of rows whose keys and values lie in a cache, which grows by it.
+
+        Shape: embeds [N, 1, H]; seen [N, past + 1], which positions are real; positions [N, 1]; result [N, 1, H].
+        """
+        mask = None if bool(seen.all()) else seen.long()
+        return self._through([], embeds, mask, positions, cache, seen.shape[1] - 1, len(embeds))[0]
+
     def branches(self, heads: Sequence[Head], embeds: torch.Tensor, stem: int, lengths: Sequence[int]) -> torch.Tensor:
         """Last hidden states of K sequences: a stem, then branches that look back on it but not on each other.
 
@@ -102,7 +106,7 @@ class Engine(Core):
         places = torch.tensor([*range(stem), *(stem + at for length in lengths for at in range(length))], device=self.device)
         seen = ((branch == -1) | (branch == branch[:, None])) & torch.ones_like(branch.outer(branch), dtype=torch.bool).tril()
         mask = torch.cat([seen.new_ones(width, past), seen], dim=1)[None, None]
-        cache = DynamicCache(_stack(heads, past)) if past else None
+        cache = DynamicCache(side_by_side(heads, past)) if past else None
         positions = (past + places).expand(count, -1)
         return self._through(heads, embeds, mask.expand(count, -1, -1, -1), positions, cache, past, count * width)[0]
 
@@ -123,7 +127,7 @@ class Engine(Core):
         starts = torch.tensor(past, device=self.device)[:, None]
         kept = torch.arange(before, device=self.device)[None] >= before - starts
         mask = torch.cat([kept[:, None].expand(-1, embeds.shape[1], -1), seen.to(self.device)], dim=2)[:, None]
-        cache = DynamicCache(_stack(heads, before)) if before else None
+        cache = DynamicCache(side_by_side(heads, before)) if before else None
         return self._through(heads, embeds, mask, starts + places.to(self.device), cache, before, count)[0]
 
     def fan(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int) -> torch.Tensor:
@@ -142,7 +146,7 @@ class Engine(Core):
         if min(past) < before:
             seen = torch.arange(before, device=self.device)[None] >= before - starts
         positions = starts + torch.arange(width, device=self.device).repeat(branches)[None]
-        cache = DynamicCache(_stack(heads, before))
+        cache = DynamicCache(side_by_side(heads, before))
         together = embeds.reshape(len(heads), branches * width, -1)
         with attention.fanned(attention.Fan(before, branches, seen)):
             found = self._through(heads, together, None, positions, cache, before, sum(lengths))[0]
@@ -201,7 +205,7 @@ class Engine(Core):
     def _run(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], keep: bool) -> tuple[torch.Tensor, Any]:
         past = [_length(head) for head in heads]
         before, width = max(past), embeds.shape[1]
-        cache = DynamicCache(_stack(heads, before)) if before else (DynamicCache() if keep else None)
+        cache = DynamicCache(side_by_side(heads, before)) if before else (DynamicCache() if keep else None)
         starts = torch.tensor(past, device=self.device)[:, None]
         sizes = torch.tensor(lengths, device=self.device)[:, None]
         steps = torch.arange(width, device=self.device)[None]
@@ -277,7 +281,7 @@ def _length(head: Head) -> int:
     return sum(run.length for run in head)
 
 
-def _stack(heads: Sequence[Head], width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def side_by_side(heads: Sequence[Head], width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Keys and values of all rows, padded on the left to one length.
 
     Shape: for each layer two tensors [N, heads, width, D].

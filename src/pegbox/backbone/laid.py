@@ -38,6 +38,7 @@ class LaidOut:
 
     Settings:
         end_token: the token that follows the answer.
+        target_end: the token that ends a target.
         trie: of the choices, where the answer is read token by token.
         targets: each row's target as token ids.
         after: what follows the answer and is read before it is given.
@@ -60,6 +61,7 @@ class LaidOut:
         self.numbers = {name: number for number, name in enumerate(prompt.slots)}
         self.trie: AnswerTrie | None = None
         self._over_vocabulary = False
+        self.target_end, self._ended = framed.end, False
         self.targets: list[Ids] | None = None
         self.after: Ids = ()
         self.cut_rows: tuple[int, ...] = ()
@@ -86,6 +88,7 @@ class LaidOut:
                 f"{len(answers.texts)} targets for {len(self._layouts)} rows", "one for each row", "check the rows"
             )
         self.targets = speller.plain([space + text for text in answers.texts])
+        self._ended = answers.ended
         if empty := next((number for number, ids in zip(self._row_numbers, self.targets, strict=True) if not ids), None):
             raise PromptError(f"an empty target for row {empty} of {self._source}", "at least one token", "drop the row")
 
@@ -116,9 +119,10 @@ class LaidOut:
         return sum(sizes([p for at, p in enumerate(self._layouts[0]) if at not in self._own_pieces], self._slot_lengths))
 
     def _cut_targets(self, most: int) -> set[int]:
-        """Cuts targets at their ends; returns which rows lost something."""
+        """Cuts targets at their ends, and ends the others where that is asked for; returns which rows lost something."""
         targets = self.targets or []
-        self.targets = [ids[:most] for ids in targets] if targets else self.targets
+        end = (self.target_end,) if self._ended else ()
+        self.targets = [ids[:most] if len(ids) > most else ids + end for ids in targets] if targets else self.targets
         return {at for at, ids in enumerate(targets) if len(ids) > most}
 
     def _cut_fields(self, limits: Sequence[int]) -> set[int]:
@@ -129,6 +133,11 @@ class LaidOut:
             if was_cut:
                 cut.add(at)
         return cut
+
+    @property
+    def target_lengths(self) -> tuple[int, ...]:
+        """See `pegbox.backbone.seam.Bound.target_lengths`."""
+        return tuple(len(ids) for ids in self.targets or ())
 
     @property
     def given(self) -> int:

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pegbox.backbone.conversation import Conversation, conversation
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
-from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, Prompt, Text, VectorSlot
+from pegbox.prompt import TURNS, Answer, DeepSlot, Field, HardSlot, Prompt, Text, VectorSlot
+from pegbox.prompt.turns import said
 
 Ids = tuple[int, ...]
 
@@ -30,10 +32,15 @@ class Slot:
 
 @dataclass(frozen=True)
 class Own:
-    """The place of one of the row's own texts."""
+    """The place of one of the row's own texts, or of its own turns.
+
+    Settings:
+        after: for turns the roles of the prompt's turns before them; None for a text.
+    """
 
     name: str
     spaced: bool = False
+    after: tuple[str, ...] | None = None
 
 
 Piece = Ids | Slot | Own
@@ -73,6 +80,7 @@ class Speller:
         self.eos: int = 0 if eos is None else int(eos)
         added = getattr(tokenizer, "added_tokens_decoder", {})
         # such as <think>: marks to the model, though its tokenizer does not call them special. Runs of white space are none.
+        self._between: dict[tuple[str, ...], list[str]] = {}
         self._marks = {int(token): str(mark) for token, mark in added.items() if len(str(mark).strip()) > 1}
         self.after: Ids = ()  # what stands after every text
         if wraps:
@@ -108,6 +116,13 @@ class Speller:
         """The text of token ids, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def between(self, roles: Sequence[str]) -> list[str]:
+        """What the chat template writes before, between and after the contents of turns of these roles."""
+        key = tuple(roles)
+        if key not in self._between:
+            self._between[key] = _chat_texts(key, self)
+        return self._between[key]
+
     def structure(self, text: str) -> Ids:
         """Token ids of a chat template's own text, special tokens included."""
         return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"])
@@ -122,14 +137,20 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
 
     Raises: BackboneError when chat turns do not fit the model's template.
     """
-    between = _chat_texts(prompt, speller) if prompt.is_chat else None
+    own = _turns_at(prompt)
+    # a user's turn in place of the row's own, whose piece then holds all that the template writes around them
+    roles = ["user" if turn.role == TURNS else turn.role for turn in prompt.turns]
+    between = speller.between(roles) if prompt.is_chat else None
     deep = next((Slot(name) for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)), None)
     begin = speller.structure(between[0]) if between else () if deep else speller.start
-    pieces: list[Piece] = [begin]
+    pieces: list[Piece] = [() if own == 0 else begin]
     end: Ids = ()
     spaced = False
     for number, turn in enumerate(prompt.turns):
         pending = ""
+        if number == own:
+            pieces += [Own(name, False, tuple(roles[:own])) for name in (s.name for s in turn.segments if isinstance(s, Field))]
+            continue
         for segment in turn.segments:
             if isinstance(segment, Text):
                 pending += segment.text
@@ -149,7 +170,7 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
             end = _one(speller, pending) + (speller.structure(between[-1]) if between else ())
         else:
             pieces.append(_one(speller, pending))
-            if between:
+            if between and number + 1 != own:
                 pieces.append(speller.structure(between[number + 1]))
     if not speller.after and not any(_never_empty(piece, prompt) for piece in pieces):
         pieces.insert(0, (speller.eos,))
@@ -161,7 +182,12 @@ def _never_empty(piece: Piece, prompt: Prompt) -> bool:
     if isinstance(piece, Slot):
         slot = prompt.slots[piece.name]
         return isinstance(slot, VectorSlot) and not isinstance(slot, DeepSlot)
-    return piece.spaced if isinstance(piece, Own) else bool(piece)
+    return piece.spaced or piece.after is not None if isinstance(piece, Own) else bool(piece)
+
+
+def _turns_at(prompt: Prompt) -> int | None:
+    """Which of the prompt's turns is the place of the row's own."""
+    return next((number for number, turn in enumerate(prompt.turns) if turn.role == TURNS), None)
 
 
 def _one(speller: Speller, text: str) -> Ids:
@@ -182,20 +208,20 @@ def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     return tuple(merged)
 
 
-def _chat_texts(prompt: Prompt, speller: Speller) -> list[str]:
+def _chat_texts(roles: Sequence[str], speller: Speller) -> list[str]:
     """What the chat template writes before, between and after the turns' contents."""
     if not getattr(speller.tokenizer, "chat_template", None):
         raise BackboneError(
             "chat turns for a model without a chat template", "a plain prompt", "drop [system], [user] and [assistant]"
         )
     # private-use characters: no template writes them, and trimming leaves them alone
-    marks = [f"\ue000{number}\ue001" for number in range(len(prompt.turns))]
-    turns = [{"role": turn.role, "content": mark} for turn, mark in zip(prompt.turns, marks, strict=True)]
+    marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
+    turns = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
     try:
         rendered = speller.tokenizer.apply_chat_template(turns, tokenize=False)
     except Exception as error:  # templates raise what they like
         raise BackboneError(
-            f"the model's chat template refuses turns of {[turn.role for turn in prompt.turns]}: {error}",
+            f"the model's chat template refuses turns of {list(roles)}: {error}",
             "roles that this model was trained with",
             "move the system turn's words into the user turn",
         ) from error
@@ -229,6 +255,9 @@ def fill_frame(framed: Frame, rows: Rows, speller: Speller) -> list[tuple[Ids | 
     for piece in framed.pieces:
         if isinstance(piece, Own) and piece not in columns:
             texts = _column(rows, piece.name)
+            if piece.after is not None:
+                columns[piece] = [conversation(said(text), piece.after, speller) for text in texts]
+                continue
             columns[piece] = speller.plain([(" " if piece.spaced else "") + text for text in texts])
     return [
         tuple(columns[piece][number] if isinstance(piece, Own) else piece for piece in framed.pieces)
@@ -285,5 +314,6 @@ def cut_to(
     level = bisect.bisect_right(range(limit + 1), room, key=lambda most: sum(min(lengths[at], most) for at in own)) - 1
     pieces = list(layout)
     for at in own:
-        pieces[at] = pieces[at][:level]  # type: ignore[index]  # a row's own pieces are ids
+        piece = pieces[at]
+        pieces[at] = piece.cut(level, source) if isinstance(piece, Conversation) else piece[:level]  # type: ignore[index]  # ids
     return tuple(pieces), True

@@ -91,6 +91,7 @@ class LoadedBackbone(ABC):
         stop: Sequence[str] = (),
         temperature: float = 0.0,
         seed: int = 0,
+        **more: Any,
     ) -> list[str]:
         """See `pegbox.backbone.seam.Backbone.generate`."""
 
@@ -102,6 +103,10 @@ class LoadedBackbone(ABC):
         """See `pegbox.backbone.seam.Backbone.context_lengths`."""
         bound = self._written(prompt, rows, 0)
         return [bound.given + len(codes) + len(bound.after) for codes in bound.contexts(range(len(rows)))]
+
+    def cut_rows(self, prompt: Prompt, rows: Rows, room: int) -> tuple[int, ...]:
+        """See `pegbox.backbone.seam.Backbone.cut_rows`."""
+        return self._written(prompt, rows, room).cut_rows
 
     @abstractmethod
     def _written(self, prompt: Prompt, rows: Rows, room: int) -> LaidOut:

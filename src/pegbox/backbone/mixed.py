@@ -117,7 +117,7 @@ class Standing:
         spaced = [(" " if self._framed.answer_spaced else "") + word for word in words]
         self._trie = answer_trie(speller.plain(spaced), self._framed.end, words) if words else None
         self._trunks: tuple[Ids, ...] = ((),) if self._trie is None else self._trie.trunks()
-        self.ends = engine.ends | {speller.eos} | ({self._framed.end} if prompt.is_chat else set())
+        self.ends = engine.ends | {speller.eos, self._framed.end}
         self._row(Rows.from_texts([""]), 0, self._framed.pieces, max(map(len, self._trunks)))  # too long a prompt is told now
 
     @property
@@ -138,7 +138,7 @@ class Standing:
     def write(self, rows: Rows, room: int) -> list[Asked]:
         """For each row the passage that the model goes on from, with room for so many tokens."""
         made = []
-        for tail, cut, values in self._tails(rows, min(room, self._engine.context // 2)):
+        for tail, cut, values in self._tails(rows, room):
             head, own = self._split(tail)
             made.append(Asked((Passage(self, head, own, values, keep=True),), cut))
         return made

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -59,9 +59,14 @@ class Targets:
 
     A text longer than half of what the prompt's own words leave of the model's context is cut at its end; an encoder-decoder
     model has all of its decoder for it. A masked model gives its pseudo-log-likelihood.
+
+    Settings:
+        ended: the token that ends an answer is scored too, so that a model can be taught where to stop; a text that was cut
+            has none.
     """
 
     texts: tuple[str, ...]
+    ended: bool = False
 
 
 Answers = Choices | Targets
@@ -89,6 +94,10 @@ class Bound(Protocol):
     @property
     def cut_rows(self) -> tuple[int, ...]:
         """Positions of the rows whose fields or targets were cut to fit into the model's context."""
+
+    @property
+    def target_lengths(self) -> tuple[int, ...]:
+        """How many tokens of each row's target are scored, the one that ends it included where it is."""
 
     def score(self, index: Sequence[int], live: Live | None = None, only: Sequence[int] | None = None) -> torch.Tensor:
         """Log-probabilities of the answers.
@@ -151,20 +160,27 @@ class Backbone(Protocol):
         stop: Sequence[str] = (),
         temperature: float = 0.0,
         seed: int = 0,
+        **more: Any,
     ) -> list[str]:
         """What the model writes where the prompt's answer stands, for each row.
 
         Settings:
             max_tokens: the most that is written; texts are cut so that there is room for it.
             stop: strings at which the writing ends; they are left out.
-            temperature: 0 takes the likeliest token each time. Above 0 tokens are drawn, and then what a row gets also depends
-                on the rows beside it, which draw from the same stream of chance.
-            seed: of that stream.
+            temperature: 0 takes the likeliest token each time. Above 0 tokens are drawn, for each row from its own stream of
+                chance.
+            seed: of those streams.
+            more: `top_p`, `beams`, `length_penalty`, `regex`, `json_schema`; see `pegbox.backbone.decoding.Decoding`.
+
+        The slots are filled; words and vectors may stand in any place.
         """
 
     def context_lengths(self, prompt: Prompt, rows: Rows) -> list[int]:
         """How many positions each row takes up to the answer, all slots filled; where the model reads all of a prompt before it
         answers, all but the answer's own."""
+
+    def cut_rows(self, prompt: Prompt, rows: Rows, room: int) -> tuple[int, ...]:
+        """Positions of the rows whose fields are cut so that there is room for so many tokens after them."""
 
     def encode(self, text: str) -> tuple[int, ...]:
         """The text's token ids. Marks such as ``<|im_end|>`` in it are plain characters."""

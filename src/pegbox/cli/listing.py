@@ -37,11 +37,12 @@ def samples(as_json: Json = False) -> None:
     from pegbox.data.samples import SAMPLES
 
     if as_json:
-        names = ("name", "description", "rows", "labels", "licence", "source")
+        names = ("name", "description", "rows", "task", "labels", "licence", "source")
         print_json([{name: getattr(s, name) for name in names} for s in (*SAMPLES.values(), ENTITIES)])
         return
     for s in SAMPLES.values():
-        print(f"sample:{s.name}: {s.description}; {s.rows} rows, labels {', '.join(s.labels)}")
+        what = f"labels {', '.join(s.labels)}" if s.labels else f"for --task {s.task}"
+        print(f"sample:{s.name}: {s.description}; {s.rows} rows, {what}")
         print(f"    source: {s.source}\n    licence: {s.licence}")
     types = ", ".join(ENTITIES.labels)
     print(f"sample:{ENTITIES.name} (--task tag): {ENTITIES.description}; {ENTITIES.rows} sentences, types {types}")

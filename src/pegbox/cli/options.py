@@ -71,6 +71,13 @@ def method_names(text: str | None, task: str = "classify") -> tuple[str, ...] | 
     return tuple(name for name, one in METHODS.items() if task in one.tasks) if names == ("all",) else names
 
 
+def unable(text: str | None, task: str) -> tuple[str, ...]:
+    """A note on the methods that "all" leaves out, as they cannot do the task."""
+    names = [name for name, known in METHODS.items() if task not in known.tasks]
+    told = f"left out, as they cannot do --task {task}: {', '.join(names)}"
+    return (told,) if names and text is not None and text.strip() == "all" else ()
+
+
 def pairs(items: Sequence[str] | None) -> dict[str, str]:
     """Settings as ``name=value``. Raises SettingsError for an item without ``=``."""
     found = {}

@@ -76,6 +76,8 @@ class Watcher:
             self._tokens[event.get("stage", "")] = int(event.get("tokens", 0))
         if kind == "step":
             self._progress.update(self._bar, total=event.get("of"), completed=event["step"])
+        elif kind == "dev" and event.get("accuracy") is None and event.get("loss") is not None:
+            self._show_best(f"dev loss {event['loss']:.3f}")
         elif kind == "dev" and event.get("accuracy") is not None:
             loss = "" if event.get("loss") is None else f", loss {event['loss']:.3f}"
             self._show_best(f"dev {100 * event['accuracy']:.1f} %{loss}")

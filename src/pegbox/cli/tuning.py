@@ -42,6 +42,7 @@ from pegbox.cli.options import (
     pairs,
     pairs_by_method,
     task_pairs,
+    unable,
 )
 from pegbox.cli.printing import aloud, dev_said, print_json
 from pegbox.cli.recipe import Recipe, write_recipe
@@ -129,7 +130,7 @@ def compare(
         reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
         found = in_groups(found, group, task, source, test, text, label, fields=more, reading=reading)
     found = limited(found, train_rows, test_rows)
-    aloud(found.notes)
+    aloud((*found.notes, *unable(methods, task)))
     folder = out or Path("pegbox-runs") / Path(source.replace(":", "-")).stem
     report = _compared(
         found, folder, as_json, methods=chosen, model=model, prompt=prompt, words=label_words(words),

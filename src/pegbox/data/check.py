@@ -34,6 +34,14 @@ KINDS: Mapping[str, Kind] = {
     "half": Kind("with half a character (a lone surrogate)", "whole Unicode characters"),
     "leak": Kind("whose text is also among the rows that they are scored on", "texts that are in one part only"),
     "unseen": Kind("whose label no training row has", "only labels that the training rows have"),
+    "reference": Kind("without a reference text", "at least one reference text in every row"),
+    "messages": Kind("without a list of turns", 'turns as {"messages": [{"role": ..., "content": ...}, ...]}'),
+    "role": Kind("with a turn of an unknown role", "the roles system, user and assistant"),
+    "empty": Kind("with an empty turn", "words in every turn"),
+    "sequence": Kind(
+        "with turns out of order", "user and assistant in turn, the user first, after a system turn if there is one"
+    ),
+    "silent": Kind("without a turn of the assistant", "at least one turn of the assistant, which is what is learned"),
     "tag": Kind("with a word that has no tag", "a tag for every word"),
     "scheme": Kind("with a tag of no known scheme", "O, or B- or I- (also E- and S-) with a type"),
     "order": Kind(

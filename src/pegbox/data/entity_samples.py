@@ -20,6 +20,7 @@ class EntitySample:
         sizes: how many sentences each part has.
         labels: the types, sorted.
         words: type -> the natural word for it, where its own name does not say it.
+        task: what the sentences are for.
     """
 
     name: str
@@ -33,6 +34,7 @@ class EntitySample:
     source: str
     labels: tuple[str, ...]
     words: Mapping[str, str]
+    task: str = "tag"
 
     @property
     def rows(self) -> int:

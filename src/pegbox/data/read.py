@@ -9,9 +9,10 @@ from pegbox.data.check import FIELD_LIMIT, OnProblem, count, no_rows
 from pegbox.data.memory import is_a
 from pegbox.data.review import review, two_labels, without_leaks, without_repeats, without_unseen
 from pegbox.data.rows import Data, Rows, Sealed
+from pegbox.data.samples import sample
 from pegbox.data.split import split
 from pegbox.data.stream import Reading
-from pegbox.data.table import Columns, Table, read_table
+from pegbox.data.table import SAMPLE, Columns, Table, read_table
 from pegbox.errors import DataError
 
 
@@ -51,6 +52,7 @@ def read(
     Raises: DataError with the source, the rows and what to do.
     """
     reading = Reading(encoding, quotes, field_limit, on_problem)
+    _check_sample(source)
     source, test, dev = parts_of(source, test, dev)
     main = read_table(source, text, label, True, fields=fields, reading=reading)
     notes = [*main.notes, *review(main.rows)]
@@ -58,6 +60,16 @@ def read(
         None if other is None else _like(other, main, (text, label, fields), reading, notes) for other in (test, dev)
     )
     return parted(main.rows, tests, devs, test_size, seed, on_problem, notes)
+
+
+def _check_sample(source: Any) -> None:
+    """Raises DataError for a sample whose answers are no labels."""
+    if isinstance(source, str) and source.startswith(SAMPLE):
+        known = sample(source.removeprefix(SAMPLE))
+        if known.task != "classify":
+            raise DataError(
+                f"{source}, {known.description}", "a sample of labelled texts", f"say --task {known.task} (task={known.task!r})"
+            )
 
 
 def parts_of(source: Any, test: Any, dev: Any) -> tuple[Any, Any, Any]:

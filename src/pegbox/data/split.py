@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pegbox.data.check import count
-from pegbox.data.repeats import Key, same_texts
+from pegbox.data.repeats import Key, key, same_texts
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, SettingsError
 
@@ -56,6 +56,12 @@ def few_shot(rows: Rows, shots: int, seed: int = 0) -> Rows:
     """
     if shots < 1:
         raise SettingsError(f"{shots} shots", "at least 1 row of each label", "say for example shots=16 (--shots 16)")
+    if rows.labels is None:
+        raise DataError(
+            f"{shots} shots of {rows.source}, whose right answers are no labels",
+            "labels, of each of which so many rows are taken",
+            "say --train-rows for fewer rows in all",
+        )
     groups: dict[str, dict[Key, int]] = {label: {} for label in rows.label_set()}
     for row_key, positions in same_texts(rows).items():
         for at in positions:
@@ -93,7 +99,7 @@ def _strata(rows: Rows) -> dict[str, dict[Key, list[int]]]:
     """For each label, sorted, the positions of each of its texts."""
     groups = same_texts(rows)
     if rows.labels is None:
-        return {"": groups}
+        return {"": _whole(rows, groups)}
     labels = {row_key: {rows.labels[at] for at in group} for row_key, group in groups.items()}
     texts: dict[str, int] = dict.fromkeys(rows.label_set(), 0)
     for found in labels.values():
@@ -103,6 +109,20 @@ def _strata(rows: Rows) -> dict[str, dict[Key, list[int]]]:
     for row_key, group in groups.items():
         strata[min(labels[row_key], key=lambda label: (texts[label], label))][row_key] = group
     return strata
+
+
+def _whole(rows: Rows, groups: dict[Key, list[int]]) -> dict[Key, list[int]]:
+    """The positions of equal texts; where several rows come from one row of the source, as the turns of a conversation do,
+    the positions of each of these, under its first text."""
+    if len(set(rows.numbers)) == len(rows):
+        return groups
+    of: dict[int, list[int]] = {}
+    for at, number in enumerate(rows.numbers):
+        of.setdefault(number, []).append(at)
+    found: dict[Key, list[int]] = {}
+    for positions in of.values():
+        found.setdefault(key(rows.fields[positions[0]]), []).extend(positions)
+    return found
 
 
 def _shuffled(texts: Iterable[Key], seed: int) -> list[Key]:

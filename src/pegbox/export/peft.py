@@ -162,8 +162,9 @@ def _config(backbone: LoadedBackbone, vectors: NDArray[np.float32], slot: Vector
 
 
 def _card(tuned: Tuned, length: int, slot: VectorSlot) -> str:
-    words = dict(tuned.predictor.task.words_in(tuned.prompt))
-    offsets = tuned.predictor.calibration.offsets
+    labelled = bool(tuned.labels)  # a prompt after which texts are written has neither labels nor a calibration
+    words = dict(tuned.classifier.task.words_in(tuned.prompt)) if labelled else {}
+    offsets = tuned.classifier.calibration.offsets if labelled else ()
     told = (
         ", ".join(f"{label} {offset:+.4f}" for label, offset in zip(tuned.labels, offsets, strict=True)) if offsets else "none"
     )

@@ -38,7 +38,7 @@ class Measure:
 MEASURES: dict[str, Measure] = {}
 """Every measure that is known so far, by name."""
 
-HOMES: tuple[str, ...] = ("pegbox.metrics.entities", "pegbox.metrics.label_sets")
+HOMES: tuple[str, ...] = ("pegbox.metrics.entities", "pegbox.metrics.label_sets", "pegbox.metrics.generation")
 """The modules that add measures when they are imported; each task's metrics module stands here."""
 
 

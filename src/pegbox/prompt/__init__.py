@@ -14,8 +14,10 @@ from pegbox.prompt.segments import (
     Turn,
     VectorSlot,
 )
+from pegbox.prompt.turns import TURNS
 
 __all__ = [
+    "TURNS",
     "Answer",
     "DeepSlot",
     "Field",

@@ -8,8 +8,9 @@ soft slot of 16 vectors (vectors themselves are not written); ``[input name 16]`
 own texts; ``[deep name 16]``, which only may stand first, in a chat before
 the first turn, is a slot of keys and values at every layer for 16 positions; ``[answer]`` is where the model answers, if need
 be with the words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]``
-begin a chat turn. White space around a turn's mark does not count. A literal ``[ ] { } \`` is written with a backslash before
-it, a new line as ``\n``, a tab as ``\t``, and a space at a turn's edge as ``\s``.
+begin a chat turn, and ``[turns] {turns}`` stands for a row's own turns. White space around a turn's mark does not count. A
+literal ``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a space at a turn's
+edge as ``\s``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PIECE = re.compile(
     rf"""(?P<escape>\\.)
        | \{{(?P<field>[^{{}}\[\]\\\n]+)\}}
-       | \[(?P<role>system|user|assistant)\]
+       | \[(?P<role>system|user|assistant|turns)\]
        | \[hard\ (?P<hard>{_NAME})(?:=(?P<words>{_QUOTED}))?\]
        | \[(?P<kind>{"|".join(_KINDS)})\ (?P<name>{_NAME})\ (?P<length>\d+)\]
        | \[answer(?P<verbalizer>(?:\ (?:{_QUOTED}|[^\s="\[\]]+)={_QUOTED})*)\]

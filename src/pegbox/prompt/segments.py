@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegbox.errors import PromptError
+from pegbox.prompt.turns import TURNS, check_place
 
 ROLES = ("system", "user", "assistant")
 _SLOT_NAME = re.compile(r"[A-Za-z_][\w.-]*")
@@ -207,7 +208,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         roles = [turn.role for turn in self.turns]
-        if roles != [""] and any(role not in ROLES for role in roles):
+        if roles != [""] and any(role not in (*ROLES, TURNS) for role in roles):
             raise PromptError(
                 f"turns of roles {roles}", f"roles among {', '.join(ROLES)}", "write [user] ... [assistant] [answer]"
             )
@@ -221,6 +222,7 @@ class Prompt:
                 "move it to the beginning, or use a soft slot there",
             )
         self._check_answer()
+        check_place(roles, [[isinstance(segment, Field) for segment in turn.segments] for turn in self.turns])
 
     def _check_answer(self) -> None:
         kinds = list(self)
@@ -253,6 +255,11 @@ class Prompt:
     @property
     def is_chat(self) -> bool:
         return self.turns[0].role != ""
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether a row's own turns stand in it."""
+        return any(turn.role == TURNS for turn in self.turns)
 
     @property
     def slots(self) -> Mapping[str, Slot]:

@@ -117,7 +117,7 @@ def compare(
         cells = [work.cell(name, seed) for name, seed in plan.cells()]
         rows = openings.open(REPORT)
         opened = [{"reason": one["reason"], "count": one["count"]} for one in openings.all()]
-        notes = (*notes, *openings.note({work.folder(name, seed).name for name, seed in plan.cells()}))
+        notes = (*notes, *plan.task.said(rows), *openings.note({work.folder(name, seed).name for name, seed in plan.cells()}))
     order = {name: at for at, name in enumerate(plan.methods)}
     settings = {
         **_settings(plan, backbone, train, test, dev),

@@ -12,6 +12,8 @@ Kind = Literal["reference", "hard", "soft", "hybrid"]
 
 LABELLING = ("classify", "tag", "multilabel")
 """The tasks that are tuned as a classification: of texts, of words, of each label."""
+ANY = (*LABELLING, "generate", "chat")
+"""The same, and those whose answers are texts: for methods that need no more than losses."""
 OF_TEXTS = ("classify", "multilabel")
 """Those of them that ask about whole texts."""
 
@@ -188,8 +190,8 @@ METHODS: dict[str, Method] = {
             predictor=True,
             tasks=OF_TEXTS,
         ),
-        Method("zero-shot", "reference", "the written prompt as it is", _zero_shot, spends=False),
-        Method("few-shot", "reference", "the written prompt with examples drawn from the training rows", _few_shot),
+        Method("zero-shot", "reference", "the written prompt as it is", _zero_shot, spends=False, tasks=ANY),
+        Method("few-shot", "reference", "the written prompt with examples drawn from the training rows", _few_shot, tasks=ANY),
         Method(
             "few-shot-nearest",
             "reference",
@@ -218,23 +220,32 @@ METHODS: dict[str, Method] = {
             tasks=("tag",),
             whole=True,
         ),
-        Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True),
-        Method("search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search),
-        Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
-        Method("soft", "soft", "the words before the text turned into vectors, and these learned", _soft),
-        Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after),
-        Method("residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual),
-        Method("lowrank", "soft", "learned vectors, few numbers each, through a fixed random projection", _lowrank),
-        Method("deep", "soft", "keys and values in every layer, begun as those of the words before the text", _deep),
-        Method("input", "soft", "vectors that a small learned network makes for each text from its words", _input),
+        Method("lora", "reference", "low-rank changes to the model's weights, through PEFT", _lora, predictor=True, tasks=ANY),
         Method(
-            "hybrid", "hybrid", "words searched first, then those before the text turned into vectors and learned on", _hybrid
+            "search", "hard", "templates, label words, examples and phrase edits, raced on training rows", _search, tasks=ANY
+        ),
+        Method("tokens", "hard", "words swapped under the guidance of the task's gradient", _tokens),
+        Method("soft", "soft", "the words before the text turned into vectors, and these learned", _soft, tasks=ANY),
+        Method("soft-after", "soft", "learned vectors after the text, whose reading is then kept", _soft_after, tasks=ANY),
+        Method(
+            "residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual, tasks=ANY
+        ),
+        Method("lowrank", "soft", "learned vectors, few numbers each, through a fixed random projection", _lowrank, tasks=ANY),
+        Method("deep", "soft", "keys and values in every layer, begun as those of the words before the text", _deep, tasks=ANY),
+        Method("input", "soft", "vectors that a small learned network makes for each text from its words", _input, tasks=ANY),
+        Method(
+            "hybrid",
+            "hybrid",
+            "words searched first, then those before the text turned into vectors and learned on",
+            _hybrid,
+            tasks=ANY,
         ),
         Method(
             "hybrid-after",
             "hybrid",
             "words and examples searched first, then vectors learned after the text, around them",
             _hybrid_after,
+            tasks=ANY,
         ),
     )
 }

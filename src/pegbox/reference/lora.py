@@ -291,7 +291,7 @@ class _Training:
         assert judge.gold is not None
         gold = judge.gold.numpy()
         loss = -float(scores[np.arange(len(gold)), gold].mean())
-        accuracy = float((scores.argmax(1) == gold).mean())
+        accuracy = float((scores.argmax(1) == gold).mean()) if scores.shape[1] > 1 else None
         self.trail.write("dev", step=trial.step, loss=loss, accuracy=accuracy, variant=trial.number, rows=len(gold))
         trial.waited += 1
         if loss < trial.loss:

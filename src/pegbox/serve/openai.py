@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, PegboxError
 from pegbox.serve import asking
+from pegbox.serve.conversing import fields_of
 from pegbox.serve.errors import FailedError
 from pegbox.serve.guard import as_json
 from pegbox.serve.predicted import predicted
@@ -131,37 +132,45 @@ async def complete(asked: Completion, request: Request) -> Response:
     def shape(choice: dict[str, Any]) -> dict[str, Any]:
         return {"object": "text_completion", **choice}
 
-    return await _respond(asked, text, request, shape, chat=False)
+    return await _respond(asked, lambda served: fields_of([("user", text)], served), request, shape, chat=False)
 
 
 @router.post("/v1/chat/completions")
 async def chat(asked: Chat, request: Request) -> Response:
     """Answers the user's message."""
-    text = user_text(asked.messages)
+    turns = [(message.role, said(message)) for message in asked.messages]
     asked.max_tokens = asked.max_completion_tokens or asked.max_tokens
 
     def shape(choice: dict[str, Any]) -> dict[str, Any]:
         return {"object": "chat.completion.chunk" if asked.stream else "chat.completion", **choice}
 
-    return await _respond(asked, text, request, shape, chat=True)
+    return await _respond(asked, lambda served: fields_of(turns, served), request, shape, chat=True)
 
 
 def user_text(messages: Sequence[Message]) -> str:
-    """The row's text in a chat. Raises DataError for other messages than one of the user."""
+    """The row's text in a chat, where the prompt is not at hand. Raises DataError for other messages than one of the user."""
     if [message.role for message in messages] != ["user"]:
         raise DataError(
             f"messages of {', '.join(message.role for message in messages)}",
             "one message of the user: the prompt brings its own instructions",
             "send the text alone",
         )
-    content = messages[0].content
-    return content if isinstance(content, str) else "".join(part.text for part in content)
+    return said(messages[0])
 
 
-async def _respond(asked: Asked, text: str, request: Request, shape: Shape, chat: bool) -> Response:
+def said(message: Message) -> str:
+    """A message's text, its parts joined."""
+    return message.content if isinstance(message.content, str) else "".join(part.text for part in message.content)
+
+
+async def _respond(
+    asked: Asked, fields: Callable[[Served], dict[str, str]], request: Request, shape: Shape, chat: bool
+) -> Response:
     asking.let_in(request)
     served = asking.found(request, asked.model)
-    row = asking.rows_of(request, [{**asked.fields, "text": text}], served)
+    if served.writes:
+        asked.answer = "text"
+    row = asking.rows_of(request, [{**asked.fields, **fields(served)}], served)
     about = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
         pieces = await _pieces(asked, served, row, request)
@@ -181,7 +190,7 @@ async def _labelled(asked: Asked, served: Served, row: Rows, request: Request) -
 
 
 async def _written(asked: Asked, served: Served, row: Rows, request: Request) -> Answer:
-    work = Writing(served, row, _wish(asked, request), asking.seconds_of(request, None))
+    work = Writing(served, row, _wish(asked, served, request), asking.seconds_of(request, None))
     return _as_answer(served, await asking.answered(request, work))
 
 
@@ -189,10 +198,11 @@ def _as_answer(served: Served, found: Written) -> Answer:
     return Answer(found.text, found.reason, found.read, found.tokens, {"prompt": str(served.name)})
 
 
-def _wish(asked: Asked, request: Request) -> Wish:
+def _wish(asked: Asked, served: Served, request: Request) -> Wish:
     most = asking.house_of(request).limits.written_tokens
     stop = () if asked.stop is None else (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop)
-    return Wish(min(asked.max_tokens or 64, most), asked.temperature, asked.top_p, asked.seed, stop)
+    stop = stop or served.stop
+    return Wish(min(asked.max_tokens or served.room, most), asked.temperature, asked.top_p, asked.seed, stop)
 
 
 async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> AsyncIterator[str | Answer]:
@@ -205,7 +215,7 @@ async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> 
         if not loop.is_closed():
             loop.call_soon_threadsafe(told.put_nowait, piece)
 
-    work = Writing(served, row, _wish(asked, request), asking.seconds_of(request, None), say)
+    work = Writing(served, row, _wish(asked, served, request), asking.seconds_of(request, None), say)
     asking.house_of(request).scheduler.submit(work)
     work.future.add_done_callback(lambda _: say(None))
 

@@ -20,6 +20,7 @@ from pegbox.errors import ArtifactError, PromptError
 from pegbox.prompt import VectorSlot, format
 from pegbox.prompt.names import Name
 from pegbox.task.classification import join_words
+from pegbox.task.generation import Generation
 from pegbox.task.many_labels import SetPredictor
 from pegbox.task.predictor import PromptPredictor
 
@@ -48,7 +49,22 @@ class Served:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return self.predictor.task.labels
+        return () if self.writes else self.predictor.task.labels
+
+    @property
+    def writes(self) -> bool:
+        """Whether it answers with a text that the model writes, and not with a label."""
+        return isinstance(self.tuned.task, Generation)
+
+    @property
+    def room(self) -> int:
+        """Tokens that a text may have, where a client does not say."""
+        return int(self.tuned.predictor.max_tokens) if self.writes else 64
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Strings at which a text ends, where a client does not say."""
+        return self.tuned.task.stop if isinstance(self.tuned.task, Generation) else ()
 
     @property
     def channel(self) -> bool:
@@ -94,8 +110,9 @@ class Served:
             "fields": list(self.fields),
             "labels": list(self.labels),
             "method": record.get("method"),
+            "task": self.tuned.task.name,
             "vectors": sum(slot.length for slot in self.tuned.prompt.slots.values() if isinstance(slot, VectorSlot)),
-            "calibration": self.predictor.calibration.method,
+            "calibration": None if self.writes else self.predictor.calibration.method,
             "model": self.tuned.backbone.name,
         }
 
@@ -109,6 +126,8 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
         tuned = load(path, backbone)
     except RecursionError:
         raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
+    if isinstance(tuned.task, Generation):
+        return _writing(name, path, tuned, backbone)
     predictor = classifier_of(tuned)
     offsets, labels = predictor.calibration.offsets, predictor.task.labels
     if len(offsets) not in (0, len(labels)) or not all(map(math.isfinite, offsets)):
@@ -127,3 +146,16 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
 def classifier_of(tuned: Tuned) -> PromptPredictor:
     """What gives labels their shares. Raises SettingsError for a prompt that does nothing of the kind."""
     return tuned.predictor.inner if isinstance(tuned.predictor, SetPredictor) else tuned.classifier
+
+
+def _writing(name: Name, path: Path, tuned: Tuned, backbone: HuggingFaceBackbone) -> Served:
+    """A prompt after which texts are written: greedily or by chance, as clients ask."""
+    task = tuned.task
+    assert isinstance(task, Generation)
+    if task.regex is not None or task.json_schema is not None:
+        raise PromptError(
+            f"{path} keeps to a regular expression or a JSON schema, which the server does not do",
+            "a prompt whose texts are free",
+            "use it with `pegbox predict`",
+        )
+    return Served(name, tuned, backbone.standing(tuned.prompt))

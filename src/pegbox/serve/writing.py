@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pegbox.backbone.huggingface import until
+from pegbox.backbone.decoding import pick, until
 from pegbox.backbone.mixed import Passage
 from pegbox.data.rows import Rows
 from pegbox.serve.served import Served
@@ -57,7 +57,8 @@ class Writing(Seated[Written]):
         self._served, self._row, self.wish, self.say = served, row, wish, say
 
     def seat(self) -> WritingSeat:
-        passage = self._served.standing.write(self._row, self.wish.tokens)[0].passages[0]
+        room = min(self.wish.tokens, self._served.tuned.backbone.context // 2)  # a long wish does not push out the text
+        passage = self._served.standing.write(self._row, room)[0].passages[0]
         self.seated += 1
         self.tokens += len(passage.codes)
         return WritingSeat(self, passage)
@@ -117,11 +118,7 @@ class _Drawing:
 
     def token(self, logits: torch.Tensor) -> int:
         """Shape: logits [V]."""
-        if self._wish.temperature == 0:
-            return int(logits.argmax())
-        shares, order = (logits.double().cpu() / self._wish.temperature).softmax(-1).sort(descending=True)
-        shares = shares * (shares.cumsum(-1) - shares < self._wish.top_p)  # the likeliest one is always among them
-        return int(order[torch.multinomial(shares, 1, generator=self._chance)])
+        return pick(logits, self._wish.temperature, self._wish.top_p, self._chance)
 
 
 def _certain(text: str, stop: Sequence[str]) -> str:

@@ -33,8 +33,10 @@ class Calibration:
     offsets: tuple[float, ...] = ()
 
     def apply(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Calibrated log-probabilities. Shape: [..., C] to [..., C]."""
+        """Calibrated log-probabilities; that of a single answer stays as it is. Shape: [..., C] to [..., C]."""
         shifted = scores.astype(np.float64)
+        if shifted.shape[-1] == 1:  # there is nothing to choose from, so nothing that must add up to 1
+            return shifted
         if self.offsets:
             shifted = shifted + np.asarray(self.offsets)
         top = shifted.max(axis=-1, keepdims=True)

@@ -66,6 +66,24 @@ class Classification(Task):
         """The verbalizer in force: the prompt's own, or the task's."""
         return check_words(dict(prompt.answer.words), self.labels) if prompt.answer.words else self.words
 
+    def asks(self, prompt: Prompt) -> str:
+        """A plain instruction that names the labels, to start vectors from."""
+        return f"Classify the text as {', '.join(words[0] for words in self.words_in(prompt).values())}."
+
+    def shown(self, rows: Rows, index: Sequence[int], words: Sequence[str], cut: Callable[[str], str]) -> list[str]:  # noqa: ARG002
+        """What stands for the answers of these rows where they are shown as examples.
+
+        Settings:
+            words: for each label.
+            cut: shortens a text that is too long for an example.
+        """
+        gold = self.gold(rows)
+        return [words[gold[at]] for at in index]
+
+    def example(self, row: Mapping[str, str], names: Sequence[str], cut: Callable[[str], str]) -> dict[str, str]:
+        """A row's fields of these names where it is shown as an example, shortened by `cut`."""
+        return {name: cut(row[name]) for name in names}
+
     def gold(self, rows: Rows) -> NDArray[np.int64]:
         """The rows' labels as numbers. Raises DataError for a label that the task does not know. Shape: [B]."""
         number = {label: at for at, label in enumerate(self.labels)}

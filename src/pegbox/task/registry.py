@@ -43,10 +43,24 @@ def _tag() -> Entry:
     return ENTRY
 
 
+def _generate() -> Entry:
+    from pegbox.task.generate import ENTRY
+
+    return ENTRY
+
+
+def _chat() -> Entry:
+    from pegbox.task.chat import ENTRY
+
+    return ENTRY
+
+
 TASKS: dict[str, tuple[str, Callable[[], Entry]]] = {
     "classify": ("one label for each text", _classify),
     "multilabel": ("any number of labels for each text", _multilabel),
     "tag": ("entities in each text: which words name what", _tag),
+    "generate": ("a text written for each row, compared with references", _generate),
+    "chat": ("the assistant's turns of conversations", _chat),
 }
 """Each task's name, with a line for people and the way to its entry."""
 

@@ -80,6 +80,10 @@ class Task(Protocol):
         """The same for each class or type there is, for the measures that make sense there; empty where there are none."""
         return {}
 
+    def said(self, rows: Rows) -> tuple[str, ...]:  # noqa: ARG002  # for tasks that have something to say
+        """What is to be said beside scores on these rows, such as how a measure was computed."""
+        return ()
+
     def show(self, output: Any) -> str:
         """An output as a person reads it."""
 

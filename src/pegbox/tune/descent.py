@@ -247,7 +247,8 @@ class Descent:
             vectors = self.make(standing.parameters)
             scores = course.judge.log_probabilities(None, vectors)
         losses = _mean_losses(scores, gold.numpy())
-        accuracy = (scores.argmax(-1) == gold.numpy()).mean(1)
+        choices = scores.shape[-1] > 1
+        accuracy = (scores.argmax(-1) == gold.numpy()).mean(1).tolist() if choices else [None] * len(scores)
         standing.losses, standing.judged = losses, standing.step
         standing.waited += 1
         if not standing.start_scores.size:
@@ -257,9 +258,7 @@ class Descent:
         standing.moved = max(standing.moved, math.inf if math.isnan(apart) else float(apart))
         for at, variant in enumerate(standing.variants):
             loss = losses[at] if math.isfinite(losses[at]) else None
-            self.trail.write(
-                "dev", step=standing.step, loss=loss, accuracy=float(accuracy[at]), variant=variant, rows=len(gold)
-            )
+            self.trail.write("dev", step=standing.step, loss=loss, accuracy=accuracy[at], variant=variant, rows=len(gold))
             if losses[at] < standing.best_loss:
                 standing.best_loss, standing.best_variant, standing.best_step = losses[at], variant, standing.step
                 standing.best = {name: v[at].detach().cpu().numpy().astype(np.float32).copy() for name, v in vectors.items()}

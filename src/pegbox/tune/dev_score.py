@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
@@ -23,19 +24,24 @@ class DevScore:
     """Accuracy, and between equals the mean log-probability of the right label. The greater is the better.
 
     Settings:
-        accuracy: share of the rows whose likeliest label is the right one.
+        accuracy: share of the rows whose likeliest label is the right one; infinite where there is only one answer.
         fit: mean log-probability of the right label, in nats.
     """
 
     accuracy: float
     fit: float
 
+    @property
+    def shown(self) -> float:
+        """What a person is told: the accuracy, but where there was nothing to choose from, how likely a token is."""
+        return self.accuracy if math.isfinite(self.accuracy) else math.exp(self.fit)
+
 
 def score_of(log_probabilities: NDArray[np.floating], gold: NDArray[np.int64]) -> DevScore:
     """The score of log-probabilities. Raises DataError without rows. Shape: [B, C]; [B]."""
     if not len(gold):
         raise DataError("no rows to choose on", "at least one row", "give more rows")
-    accuracy = (log_probabilities.argmax(axis=1) == gold).mean()
+    accuracy = math.inf if log_probabilities.shape[1] == 1 else (log_probabilities.argmax(axis=1) == gold).mean()
     return DevScore(float(accuracy), float(log_probabilities[np.arange(len(gold)), gold].mean()))
 
 

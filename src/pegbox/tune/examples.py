@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from pegbox.backbone.seam import Backbone
 from pegbox.errors import PromptError
-from pegbox.prompt import Answer, Field, HardSlot, Prompt, Segment, Text, Turn, VectorSlot
+from pegbox.prompt import TURNS, Answer, Field, HardSlot, Prompt, Segment, Text, Turn, VectorSlot
+from pegbox.prompt.turns import said
 
 Example = tuple[Mapping[str, Segment], Segment]
 """What stands for each of the prompt's fields, and for its answer."""
@@ -85,7 +86,10 @@ def _insert(prompt: Prompt, examples: Sequence[Example]) -> Prompt:
 
 
 def _gap(item: Sequence[Turn]) -> str:
-    """What parts examples: a blank line where each takes several lines."""
+    """What parts examples: a blank line where each takes several lines; nothing where each ends with its own line's end."""
+    last = item[0].segments[-1]
+    if isinstance(last, Text) and last.text.endswith("\n"):
+        return ""
     lines = any(isinstance(segment, Text) and "\n" in segment.text.strip(" ") for segment in item[0].segments)
     return "\n\n" if lines else "\n"
 
@@ -93,6 +97,8 @@ def _gap(item: Sequence[Turn]) -> str:
 def _split(prompt: Prompt) -> tuple[int, tuple[Segment, ...], tuple[Turn, ...]]:
     """The number of the first field's turn, what comes in it before the part that is repeated, and that part."""
     for number, turn in enumerate(prompt.turns):
+        if prompt.is_conversation and turn.role != TURNS:
+            continue
         fields = [at for at, segment in enumerate(turn.segments) if isinstance(segment, Field)]
         if not fields:
             continue
@@ -113,7 +119,15 @@ def _stripped(item: Sequence[Turn]) -> tuple[Turn, ...]:
 
 
 def _answered(item: Sequence[Turn], example: Example) -> tuple[Turn, ...]:
-    return tuple(replace(turn, segments=_filled(turn.segments, example)) for turn in item)
+    turns: list[Turn] = []
+    for turn in item:
+        segments = _filled(turn.segments, example)
+        if turn.role == TURNS:  # each of the example's turns becomes one of the prompt's
+            spoken = "".join(segment.text for segment in segments if isinstance(segment, Text))
+            turns += [Turn(role, (Text(content),)) for role, content in said(spoken)]
+        else:
+            turns.append(replace(turn, segments=segments))
+    return tuple(turns)
 
 
 def _filled(segments: Sequence[Segment], example: Example) -> tuple[Segment, ...]:

@@ -100,8 +100,13 @@ class FewShot:
         picked = stratified(task.gold(pool), shots, np.random.default_rng([seed, 1, shots, draw]))
         share = max(1, min(self.room, backbone.context // 2) // max(1, len(picked)))
         words = task.words_in(prompt)
-        rows = [{name: shortened(pool.fields[at][name], share, backbone) for name in prompt.field_names} for at in picked]
-        return with_examples(prompt, rows, [words[pool.answers()[at]][0] for at in picked])
+
+        def cut(text: str) -> str:
+            return shortened(text, share, backbone)
+
+        rows = [task.example(pool.fields[at], prompt.field_names, cut) for at in picked]
+        spoken = [words[label][0] for label in task.labels]
+        return with_examples(prompt, rows, task.shown(pool, picked, spoken, cut))
 
 
 def stratified(gold: NDArray[np.int64], count: int, rng: np.random.Generator) -> list[int]:
@@ -121,4 +126,4 @@ def stratified(gold: NDArray[np.int64], count: int, rng: np.random.Generator) ->
 
 def _write(prompt: Prompt, score: DevScore, rows: int, kept: bool, meter: Meter, trail: Trail) -> None:
     written = notation.format(prompt)
-    trail.write("candidate", prompt=written, score=score.accuracy, fit=score.fit, rows=rows, kept=kept, tokens=meter.tokens)
+    trail.write("candidate", prompt=written, score=score.shown, fit=score.fit, rows=rows, kept=kept, tokens=meter.tokens)

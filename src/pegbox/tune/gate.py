@@ -58,13 +58,15 @@ class Gate:
         scores = [self._scores(prompt) for prompt in (start, winner)]
         losses = [-logs[at, gold] for logs in scores]
         hits = [float((logs.argmax(axis=1) == gold).mean()) for logs in scores]
+        choices = scores[0].shape[1] > 1
         for variant in (0, 1):
-            loss = float(losses[variant].mean())
-            self.memo.trail.write("dev", step=variant, loss=loss, accuracy=hits[variant], variant=variant, rows=len(gold))
+            loss, hit = float(losses[variant].mean()), hits[variant] if choices else None
+            self.memo.trail.write("dev", step=variant, loss=loss, accuracy=hit, variant=variant, rows=len(gold))
         p = worse_p(losses[0], losses[1])
         passed = p < self.level and hits[1] >= hits[0]
         gain = float((losses[0] - losses[1]).mean())
-        told = f"on {len(gold)} dev rows {gain:+.3f} nats better, p {p:.2g}, accuracy {hits[0]:.3f} before, {hits[1]:.3f} after"
+        told = f"on {len(gold)} dev rows {gain:+.3f} nats better, p {p:.2g}"
+        told += f", accuracy {hits[0]:.3f} before, {hits[1]:.3f} after" if choices else ""
         verdict = "the found prompt is kept" if passed else "the gain does not hold, the starting prompt is kept"
         self.memo.trail.write("note", text=f"{verdict} ({told})")
         return passed

@@ -76,6 +76,9 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     common = behind[: field - first] if field > first and alike else []
     apart = behind[len(common) :]
     together = sum(_length(segment, backbone) for segment in common)
+    if len(task.labels) == 1:  # the answers are the rows' own texts
+        texts = (len(backbone.encode(text)) for text in rows.answers())
+        return Lengths([n + more for n, more in zip(_lengths(apart, rows, backbone), texts, strict=True)], together)
     if not isinstance(rows, WordRows):
         return Lengths(_lengths(apart, rows, backbone), together)
     asked = (at for at, segment in enumerate(apart) if isinstance(segment, Field) and segment.name in OF_A_WORD)

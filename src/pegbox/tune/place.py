@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from pegbox.backbone.seam import Backbone
 from pegbox.errors import PromptError, SettingsError
-from pegbox.prompt import Answer, DeepSlot, Field, InputSlot, Prompt, Segment, SoftSlot, Text, VectorSlot
+from pegbox.prompt import TURNS, Answer, DeepSlot, Field, InputSlot, Prompt, Segment, SoftSlot, Text, Turn, VectorSlot
 
 Place = Literal["instead", "first", "after", "both"]
 LENGTH = 20
@@ -39,14 +39,19 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
     if _has(prompt, SoftSlot):
         return prompt
     turns, taken = [], set(prompt.slots)
-    last = max((n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments)), default=None)
+    fields = (n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments))
+    last = None if prompt.is_conversation else max(fields, default=None)
     for number, turn in enumerate(prompt.turns):
         segments = list(turn.segments)
         if place in ("after", "both") and number == (len(prompt.turns) - 1 if last is None else last):
             segments = _after(segments, SoftSlot(_free("after", taken), length))
         if place in ("first", "both") and number == 0:
+            first = SoftSlot(_free("first", taken), length)
             deep = [segment for segment in segments if isinstance(segment, DeepSlot)]  # nothing may stand before it
-            segments = [*deep, SoftSlot(_free("first", taken), length), Text("\n"), *segments[len(deep) :]]
+            if turn.role == TURNS:  # where nothing else may stand
+                turns.append(Turn("system", (first,)))
+            else:
+                segments = [*deep, first, Text("\n"), *segments[len(deep) :]]
         turns.append(type(turn)(turn.role, tuple(segments)))
     return Prompt(tuple(turns))
 

@@ -58,7 +58,8 @@ def start_words(prompt: Prompt, backbone: Backbone, task: Classification, count:
         stand in their own order, as in the prompt that pegbox writes: by chance they started worse.
     """
     words = [words[0] for words in task.words_in(prompt).values()]
-    ids = backbone.encode(f"Classify the text as {', '.join(words)}." if len(words) <= NAMED else instruction(words))
+    said = f"Classify the text as {', '.join(words)}." if len(words) <= NAMED else instruction(words)
+    ids = backbone.encode(said if len(words) > 1 else task.asks(prompt))
     return list((ids * count)[:count])
 
 

@@ -34,7 +34,7 @@ class Parts:
 
 def take_apart(prompt: Prompt) -> Parts | None:
     """The prompt's parts; None for one with slots, without a text, or with more turns than system, user and assistant."""
-    if prompt.slots or not prompt.field_names:
+    if prompt.slots or not prompt.field_names or prompt.is_conversation:
         return None
     segments = list(prompt)
     at = next(number for number, segment in enumerate(segments) if isinstance(segment, Answer))
@@ -91,6 +91,8 @@ def layouts(prompt: Prompt, labels: Sequence[str], chat: bool, open_words: str) 
         chat: whether the model knows chat turns.
         open_words: what stands in an open hard slot at first.
     """
+    if _spoken_system(prompt) is not None:
+        return {"as written": lambda words: _with_system(prompt, words)}
     parts = take_apart(prompt)
     if parts is None:
         return {"as written": _own_layout(prompt, open_words)}
@@ -100,7 +102,7 @@ def layouts(prompt: Prompt, labels: Sequence[str], chat: bool, open_words: str) 
         found["chat with a system turn"] = lambda words: _chat(words, "", parts)
     found["plain"] = lambda words: _lines(words, parts.text, parts)
     found["apart"] = lambda words: _lines(words, parts.text, parts, gap="\n\n")
-    if len(labels) <= NAMED:
+    if 1 < len(labels) <= NAMED:
         options = f"Options: {', '.join(labels)}"
         found["options"] = lambda words: _lines(_joined(words, options), parts.text, parts, gap="\n\n")
     found["instruction last"] = lambda words: _lines("", (*parts.text, Text("\n" + words)) if words else parts.text, parts)
@@ -110,6 +112,18 @@ def layouts(prompt: Prompt, labels: Sequence[str], chat: bool, open_words: str) 
         for name, ask, reply in (("text and answer", "Text", "Answer"), ("input and output", "Input", "Output")):
             found[name] = _named(field, ask, reply, parts)
     return found
+
+
+def _spoken_system(prompt: Prompt) -> str | None:
+    """The words of a conversation's system turn; None where there are slots, fields or another prompt."""
+    if not prompt.is_conversation or prompt.slots or prompt.turns[0].role != "system":
+        return None
+    words = [segment.text if isinstance(segment, Text) else None for segment in prompt.turns[0].segments]
+    return None if None in words else "".join(word for word in words if word is not None)
+
+
+def _with_system(prompt: Prompt, words: str) -> Prompt:
+    return Prompt((*((Turn("system", (Text(words),)),) if words else ()), *prompt.turns[1:]))
 
 
 def _own_layout(prompt: Prompt, open_words: str) -> Layout:
@@ -167,6 +181,8 @@ def instruction_of(prompt: Prompt, open_words: str) -> str:
     hard = [slot for slot in prompt.slots.values() if isinstance(slot, HardSlot)]
     if hard:
         return open_words if hard[0].words is None else hard[0].words
+    if (spoken := _spoken_system(prompt)) is not None:
+        return spoken
     parts = take_apart(prompt)
     return "" if parts is None else parts.instruction
 

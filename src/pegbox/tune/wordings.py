@@ -48,9 +48,9 @@ class Space:
     def __init__(
         self, prompt: Prompt, task: Classification, backbone: Backbone, pool: Rows, room: int, shots: Sequence[int]
     ) -> None:
-        self.words = task.words_in(prompt)
+        self._task, self.words = task, task.words_in(prompt)
         own = tuple(self.words[label][0] for label in task.labels)
-        open_words = asked(self.words)
+        open_words = asked(self.words) if len(own) > 1 else task.asks(prompt)
         self.layouts = layouts(prompt, own, _knows_chat(prompt, backbone), open_words)
         self.start = Wording("as written", instruction_of(prompt, open_words))
         self.pool, self.gold = pool, task.gold(pool)
@@ -69,11 +69,13 @@ class Space:
         if not wording.examples:
             return frame
         share = max(1, self._room // len(wording.examples))
-        rows = [
-            {name: shortened(self.pool.fields[at][name], share, self._backbone) for name in frame.field_names}
-            for at in wording.examples
-        ]
-        return with_examples(frame, rows, [wording.spoken[self.gold[at]] for at in wording.examples])
+
+        def cut(text: str) -> str:
+            return shortened(text, share, self._backbone)
+
+        rows = [self._task.example(self.pool.fields[at], frame.field_names, cut) for at in wording.examples]
+        spoken = self._task.shown(self.pool, wording.examples, wording.spoken, cut)
+        return with_examples(frame, rows, spoken)
 
     def steps(self) -> dict[str, Callable[[Wording, np.random.Generator], Wording]]:
         """Kinds of steps from one wording to another that make sense here."""
