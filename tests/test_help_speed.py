@@ -17,7 +17,10 @@ import pegbox
 from pegbox.cli import main
 
 SOURCE = Path(pegbox.__file__).parents[1]
-COMMANDS = ("compare", "tune", "evaluate", "predict", "show", "serve", "key", "export", "import", "methods", "samples", "demo")
+COMMANDS = (
+    *("compare", "tune", "evaluate", "predict", "show", "serve", "key"),
+    *("export", "import", "push", "pull", "methods", "samples", "demo"),
+)
 HEAVY = (
     "torch",
     "transformers",
