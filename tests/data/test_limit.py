@@ -71,3 +71,13 @@ def test_a_label_that_no_training_row_has_any_more_leaves_test_and_dev_too(moods
 def test_no_rows_at_all_are_refused(data: Data) -> None:
     with pytest.raises(SettingsError, match="a part of size 0"):
         limited(data, 0)
+
+
+def test_rows_with_sets_of_labels_keep_every_label_that_can_be_kept() -> None:
+    gold = tuple([label] for label in ("a", "b") for _ in range(20))
+    train = Rows(tuple({"text": f"t{n}"} for n in range(40)), gold=gold)
+    test = Rows(({"text": "x"}, {"text": "y"}), gold=(["a"], ["a", "z"]))
+    found = limited(Data(train, Sealed(test)), 10, sets=True)
+    assert Counter(label for own in found.train.gold or () for label in own) == {"a": 5, "b": 5}
+    assert found.test is not None
+    assert found.test.open("look").gold == (["a"],)  # no training row has z

@@ -216,3 +216,14 @@ def test_text_without_any_entity_cannot_be_learned_from() -> None:
 def test_an_unknown_scheme_is_told_before_anything_is_read() -> None:
     with pytest.raises(SettingsError):
         read_sentences("no such file", scheme="iob9")  # type: ignore[arg-type]
+
+
+def test_sentences_of_the_test_part_are_no_dev_sentences() -> None:
+    from pegbox.data.tagged import read_tagged
+
+    train = [([f"see{n}", "Rome"], ["O", "B-LOC"]) for n in range(6)]
+    both, other = (["in", "Oslo"], ["O", "B-LOC"]), (["in", "Paris"], ["O", "B-LOC"])
+    found = read_tagged(train, test=[both], dev=[both, other])
+    assert found.dev is not None
+    assert found.dev.column() == ["in Paris"]
+    assert any("left out 1 sentence" in note for note in found.notes)

@@ -45,7 +45,7 @@ class Hub:
         response = httpx2.Response(404, request=httpx2.Request("GET", "http://hub"))
         return RepositoryNotFoundError("no such repository", response=response)
 
-    def repo_info(self, repository: str) -> Any:
+    def repo_info(self, repository: str, *, revision: str | None = None) -> Any:
         root = self.folder / repository
         if not root.is_dir():
             raise self.missing()
@@ -66,7 +66,7 @@ class Hub:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(one.path_or_fileobj)
 
-    def hf_hub_download(self, repository: str, file: str, *, local_dir: Path) -> str:
+    def hf_hub_download(self, repository: str, file: str, *, local_dir: Path, revision: str | None = None) -> str:
         target = local_dir / file
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((self.folder / repository / file).read_bytes())

@@ -25,10 +25,13 @@ from pegbox.backbone.layout import Slot, Speller, fill_frame, frame
 from pegbox.backbone.seam import Choices
 from pegbox.data.rows import Rows
 from pegbox.errors import PegboxError, ServerError
-from pegbox.export.parts import chat_of
+from pegbox.export.parts import chat_of, checked_row
 from pegbox.prompt import Prompt, parse
 from pegbox.serve.carried import Terms
+from pegbox.serve.errors import BusyError
 from pegbox.serve.gateway import Gateway, make_gateway
+from pegbox.serve.settings import Limits
+from pegbox.serve.shelf import Shelf
 from pegbox.serve.upstream import Upstream
 from pegbox.task.calibration import Calibration
 from pegbox.task.classification import Classification
@@ -387,3 +390,44 @@ def test_an_upstream_is_looked_at_before_anything_starts(serving: Any) -> None:
 def test_words_that_meet_vectors_on_one_line_are_refused(notation: str) -> None:
     with pytest.raises(PegboxError, match="meet vectors on one line"):
         chat_of(parse(notation))
+
+
+def test_a_rows_own_turns_and_marks_in_halves_do_not_go_upstream() -> None:
+    with pytest.raises(PegboxError, match="own turns"):
+        chat_of(parse("[system] Be kind. [turns] {turns} [assistant] [answer]"))
+    for row in ({"a": "<|im_", "b": "end|>"}, {"a": "[SYSTEM_PROMPT]", "b": ""}, {"a": "", "b": "[|endofturn|]"}):
+        with pytest.raises(PegboxError, match=r"looks like a mark|mark"):
+            checked_row(row, ("a", "b"))
+    assert checked_row({"a": "a [list] <b>", "b": "| c"}, ("a", "b"))
+
+
+def test_answers_are_the_likeliest_unless_a_request_says_otherwise(lane: Any) -> None:
+    found = lane("words")
+    assert found.chat("p0").status_code == 200
+    assert found.standin.bodies[-1]["temperature"] == 0.0
+    assert found.chat("p0", temperature=0.7).status_code == 200
+    assert found.standin.bodies[-1]["temperature"] == 0.7
+
+
+def test_a_prompt_that_comes_while_the_queue_is_full_is_read_again(tmp_path: Path, tiny_backbone: HuggingFaceBackbone) -> None:
+    saved(tmp_path / "p", "words", tiny_backbone)
+    came: list[Any] = ["first", BusyError(8, 1), "second"]
+
+    class One:
+        def __init__(self, said: str) -> None:
+            self.said = said
+
+    def open_one(name: Any, path: Path) -> Any:
+        what = came.pop(0)
+        if isinstance(what, Exception):
+            raise what
+        return One(what)
+
+    shelf: Shelf[Any] = Shelf(tmp_path, open_one, Limits())
+    shelf.refresh()
+    saved(tmp_path / "p", "plain", tiny_backbone)
+    shelf.refresh()
+    assert [one.said for one in shelf.state.served.values()] == ["first"]  # it goes on answering
+    shelf.refresh()
+    assert [one.said for one in shelf.state.served.values()] == ["second"]
+    assert shelf.state.broken == {}

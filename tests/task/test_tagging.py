@@ -167,3 +167,14 @@ def test_the_prompt_says_what_is_asked() -> None:
 def test_a_prompt_must_ask_about_words() -> None:
     with pytest.raises(PromptError, match="asks about no word"):
         make(sentences(4), Asked(prompt=parse("{text} [answer]")))
+
+
+def test_a_type_that_only_other_rows_have_is_missed_and_no_error() -> None:
+    train, odd = sentences(8), read_sentences([(["we", "see", "ACME"], ["O", "O", "B-ORG"])]).rows
+    task, prompt = make(train, Asked())
+    assert set(task.tuned_as(train, odd)[2].answers()) == {"O"}
+    found = task.predictor(prompt, HuggingFaceBackbone(tiny()), train)
+    (said,) = found.answers(odd)
+    assert not any("ORG" in tag for tag in said.tags)
+    assert task.statistics([said], odd)["entity_f1"][0, 2] == 1  # the entity that was there counts as missed
+    assert found.cut_rows(odd) == ()

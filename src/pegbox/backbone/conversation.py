@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,9 @@ class Conversation(tuple[int, ...]):
         if len(self) <= limit:
             return self
         starts = [at for at, (role, _) in enumerate(self.turns) if role == "user" and at]
-        for at in starts:
-            shorter = conversation(self.turns[at:], self.after, self.speller)
-            if len(shorter) <= limit:
-                return shorter
+        first = bisect_left(starts, True, key=lambda at: len(self._end(at)) <= limit)  # the later it begins, the shorter it is
+        if first < len(starts):
+            return self._end(starts[first])
         role, content = self.turns[starts[-1] if starts else 0]
         fixed = len(conversation(((role, ""),), self.after, self.speller))
         if fixed >= limit:
@@ -45,6 +45,9 @@ class Conversation(tuple[int, ...]):
         kept = self.speller.plain([content])[0][fixed - limit :]
         return _made((*self.speller.structure(before), *kept, *self.speller.structure(after)), ((role, content),), self)
 
+    def _end(self, at: int) -> Conversation:
+        return conversation(self.turns[at:], self.after, self.speller)
+
 
 def conversation(turns: Sequence[Said], after: Sequence[str], speller: Speller) -> Conversation:
     """The turns' contents as plain characters, between what the template writes.
@@ -54,7 +57,8 @@ def conversation(turns: Sequence[Said], after: Sequence[str], speller: Speller) 
     """
     texts = speller.between([*after, *(role for role, _ in turns), "assistant"])[len(after) :]
     contents = speller.plain([content for _, content in turns])
-    ids = [token for text, own in zip(texts, contents, strict=False) for token in (*speller.structure(text), *own)]
+    around = {text: speller.structure(text) for text in dict.fromkeys(texts)}
+    ids = [token for text, own in zip(texts, contents, strict=False) for token in (*around[text], *own)]
     made = Conversation((*ids, *speller.structure(texts[len(turns)])))
     made.turns, made.after, made.speller = tuple(turns), tuple(after), speller
     return made

@@ -20,6 +20,7 @@ from pegbox.prompt import TURNS, Answer, DeepSlot, Field, HardSlot, Prompt, Text
 from pegbox.prompt.turns import said
 
 Ids = tuple[int, ...]
+_ROLES_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ class Speller:
         """What the chat template writes before, between and after the contents of turns of these roles."""
         key = tuple(roles)
         if key not in self._between:
+            if len(self._between) >= _ROLES_KEPT:
+                self._between.clear()
             self._between[key] = _chat_texts(key, self)
         return self._between[key]
 

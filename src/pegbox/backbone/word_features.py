@@ -70,4 +70,6 @@ def _fitting(pieces: Sequence[Ids], room: int) -> list[list[Ids]]:
 
 def _means(states: torch.Tensor, sizes: Sequence[int]) -> NDArray[np.float32]:
     """The mean of each run of so many positions. Shape: [T, layers, H] to [runs, layers, H]."""
-    return torch.stack([run.mean(0) for run in states.split(list(sizes))]).cpu().numpy()
+    runs = states.split(list(sizes))
+    # a tokenizer may leave nothing of a word
+    return torch.stack([run.mean(0) if len(run) else run.new_zeros(run.shape[1:]) for run in runs]).cpu().numpy()

@@ -16,16 +16,16 @@ def methods(
     as_json: Json = False,
 ) -> None:
     """List the methods."""
-    from pegbox.recipe.methods import METHODS
+    from pegbox.recipe.methods import METHODS, able
     from pegbox.recipe.settings import settings_of
 
-    able = [m for m in METHODS.values() if task is None or task in m.tasks]
-    known = {m.name: dict(settings_of(m.make())) if settings else {} for m in able}
+    listed = list(METHODS.values() if task is None else able(task).values())
+    known = {m.name: dict(settings_of(m.make())) if settings else {} for m in listed}
     if as_json:
         names = ("name", "kind", "summary", "tasks")
-        print_json([{**{name: getattr(m, name) for name in names}, "settings": known[m.name]} for m in able])
+        print_json([{**{name: getattr(m, name) for name in names}, "settings": known[m.name]} for m in listed])
         return
-    for m in able:
+    for m in listed:
         print(f"{m.name:18} {m.kind:10} {m.summary}")
         for key, value in known[m.name].items():
             print(f"    {key}={written(value)}")

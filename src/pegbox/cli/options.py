@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pegbox.errors import SettingsError
-from pegbox.recipe.methods import METHODS
+from pegbox.recipe.methods import METHODS, able
 
 TASK = "What is asked of a text: classify, tag, generate, chat or multilabel."
 Task = Annotated[str, typer.Option("--task", help=TASK)]
@@ -68,12 +68,12 @@ def method_names(text: str | None, task: str = "classify") -> tuple[str, ...] | 
         raise SettingsError(
             f"--methods {text!r}", "names with commas between them, or all", "leave --methods out for the usual ones"
         )
-    return tuple(name for name, one in METHODS.items() if task in one.tasks) if names == ("all",) else names
+    return tuple(able(task)) if names == ("all",) else names
 
 
 def unable(text: str | None, task: str) -> tuple[str, ...]:
     """A note on the methods that "all" leaves out, as they cannot do the task."""
-    names = [name for name, known in METHODS.items() if task not in known.tasks]
+    names = [name for name in METHODS if name not in able(task)]
     told = f"left out, as they cannot do --task {task}: {', '.join(names)}"
     return (told,) if names and text is not None and text.strip() == "all" else ()
 

@@ -129,7 +129,7 @@ def compare(
     if group is not None:
         reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
         found = in_groups(found, group, task, source, test, text, label, fields=more, reading=reading)
-    found = limited(found, train_rows, test_rows)
+    found = limited(found, train_rows, test_rows, sets=task == "multilabel")
     aloud((*found.notes, *unable(methods, task)))
     folder = out or Path("pegbox-runs") / Path(source.replace(":", "-")).stem
     report = _compared(

@@ -69,7 +69,7 @@ def read_label_sets(
         )
     for name, rows in known.items():
         if rows is not None:
-            known[name] = _without_unseen(rows, labels, on_problem, notes)
+            known[name] = without_unseen_sets(rows, labels, on_problem, notes)
     return parted(train, known["test"], known["dev"], 0, seed, on_problem, notes)
 
 
@@ -174,7 +174,7 @@ def by_rarest_label(rows: Rows, size: float, seed: int) -> tuple[Rows, Rows]:
     return rest, drawn
 
 
-def _without_unseen(rows: Rows, known: set[str], on_problem: OnProblem, notes: list[str]) -> Rows:
+def without_unseen_sets(rows: Rows, known: set[str], on_problem: OnProblem, notes: list[str]) -> Rows:
     """The rows all of whose labels the training rows have."""
     odd: dict[int, Problem] = {}
     for at, own in enumerate(rows.gold or ()):

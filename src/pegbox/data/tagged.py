@@ -61,6 +61,8 @@ def read_tagged(
         train, tests = split(train, test_size, seed)
         share = f"{len(tests):,} of {count(len(tests) + len(train), 'sentence')}"
         notes.append(f"{train.source}: {share} are split off as test rows (by their rarest type, seed {seed}) and sealed.")
+    if tests is not None and devs is not None:
+        devs = _apart(devs, tests, notes)
     for scored in (tests, devs):
         train = train if scored is None else _apart(train, scored, notes)
     _check_types(train, tests, notes)

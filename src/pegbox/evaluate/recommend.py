@@ -248,7 +248,7 @@ def _few_labels(summary: Summary, settings: Mapping[str, Any]) -> Advice:
     base = summary.find(ZERO_SHOT)
     if base is not None:
         ahead = "" if base is summary.best else f", {_against_best(summary, base)}"
-        needs = "no labels" if terms.accurate else "none"
+        needs = "no labels" if terms.accurate else "no tuning"
         said += f" {ZERO_SHOT} needs {needs} and reaches {terms.score(base.main.value)}{ahead}."
     spread = [line for line in summary.methods if line.seed_sd is not None and line.kind != "reference"]
     if len(spread) > 1:

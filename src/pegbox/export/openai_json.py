@@ -13,6 +13,7 @@ from typing import Any
 from pegbox.artifact import read_folder, read_prompt
 from pegbox.errors import PromptError
 from pegbox.export.cost import Cost
+from pegbox.export.parts import check_turns
 from pegbox.export.text import text_of, to_text
 from pegbox.prompt import HardSlot, Prompt, Text, format
 
@@ -77,6 +78,7 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
 
 
 def _check(prompt: Prompt) -> None:
+    check_turns(prompt)
     own = [s.text if isinstance(s, Text) else s.words or "" for s in prompt if isinstance(s, Text | HardSlot)]
     for name in prompt.field_names:
         if any(f"{{{name}}}" in text for text in own):

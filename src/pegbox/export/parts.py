@@ -25,7 +25,8 @@ from pegbox.prompt.segments import Turn
 
 FORMATS = ("string", "openai")
 MARKS = re.compile(
-    r"<\|[^<>|\s]{1,40}\|>|<｜[^<>\s]{1,40}｜>|<prompt_embeds>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_(?:turn|image)>|\[/?INST\]"
+    r"<\|[^<>|\s]{1,40}\|>|<｜[^<>\s]{1,40}｜>|<prompt_embeds>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_(?:turn|image)>"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|THINK)\]|\[\|[A-Za-z_]{1,40}\|\]"
 )
 """What the usual tokenizers hold for marks of turns and ends, and vLLM for vectors. Which ones a model has, only it knows."""
 
@@ -80,7 +81,8 @@ def chat_of(prompt: Prompt, content_format: str = "string") -> tuple[Message, ..
 
 
 def check_soft(prompt: Prompt) -> None:
-    """Raises PromptError for slots that hold something else than vectors among words."""
+    """Raises PromptError for slots that hold something else than vectors among words, and for a row's own turns."""
+    check_turns(prompt)
     for slot in prompt.slots.values():
         if isinstance(slot, VectorSlot) and not isinstance(slot, SoftSlot):
             raise PromptError(
@@ -88,6 +90,16 @@ def check_soft(prompt: Prompt) -> None:
                 "soft slots only: vLLM takes vectors among a chat's words, and nothing else",
                 "serve it with its model here, or tune one with the method `soft`",
             )
+
+
+def check_turns(prompt: Prompt) -> None:
+    """Raises PromptError for a prompt in which a row's own turns stand."""
+    if prompt.is_conversation:
+        raise PromptError(
+            f"the prompt {format(prompt)!r}, in which a row's own turns stand",
+            "turns that are written in the prompt",
+            "serve it with its model here: the request's messages are its turns",
+        )
 
 
 def words_of(prompt: Prompt) -> Words:
@@ -106,8 +118,10 @@ def checked_row(row: Mapping[str, str], fields: Iterable[str]) -> Mapping[str, s
 
     Raises: DataError for a text with what looks like a mark.
     """
-    for name in fields:
-        if found := MARKS.search(row[name]):
+    texts = {name: row[name] for name in fields}
+    # together too: halves of a mark in two fields side by side would make one
+    for name, text in (*texts.items(), (" and ".join(texts), "".join(texts.values()))):
+        if found := MARKS.search(text):
             raise DataError(
                 f"the mark {found[0]} in a row's {name}",
                 "a text: the upstream's tokenizer would take it for the end of a turn or the like",

@@ -187,7 +187,7 @@ class InHub:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            told = self._asked(lambda: self._api.repo_info(self._repository), RepositoryNotFoundError)
+            told = self._asked(lambda: self._api.repo_info(self._repository, revision=self._head), RepositoryNotFoundError)
         except RepositoryNotFoundError:
             return []
         self._head = told.sha
@@ -211,7 +211,9 @@ class InHub:
     def get(self, name: str, folder: Path) -> None:
         """See `Shared`."""
         for file in (file for file in self.files() if file in {f"{name}/{one}" for one in FILES}):
-            self._asked(lambda file=file: self._api.hf_hub_download(self._repository, file, local_dir=folder))
+            self._asked(
+                lambda file=file: self._api.hf_hub_download(self._repository, file, revision=self._head, local_dir=folder)
+            )
             (folder / file).replace(folder / file.partition("/")[2])
 
     def _asked(self, act: Any, passed: type[Exception] | tuple[()] = ()) -> Any:

@@ -75,6 +75,12 @@ def rouge_sums() -> Callable[[str, References], Sequence[float]]:
     return lambda text, references: [scorer.score_multi(list(references), text)["rougeL"].fmeasure, 1.0]
 
 
+def ready() -> None:
+    """Raises SettingsError where a package that scores texts is not installed: now, not after an hour."""
+    bleu_sums()
+    rouge_sums()
+
+
 def chrf_sums(text: str, references: References) -> Sequence[float]:
     """A row's character n-grams in the text, in the reference and in both, for each order; the nearest reference counts.
 

@@ -271,6 +271,16 @@ OWN: dict[str, dict[str, Method]] = {
 }
 """By task, the methods that are made otherwise for it."""
 
+
+def able(task: str) -> dict[str, Method]:
+    """The methods that can do a task, as they are made for it, by name."""
+    return {
+        name: OWN.get(task, {}).get(name, one)
+        for name, one in METHODS.items()
+        if task in one.tasks or name in OWN.get(task, {})
+    }
+
+
 DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
 """What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
 

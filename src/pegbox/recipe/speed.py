@@ -20,7 +20,8 @@ def predict_speed(predictor: Any, rows: Rows) -> tuple[float, float]:
     Settings:
         predictor: a `pegbox.task.predictor.Predictor`, or a `pegbox.task.task.Answering`.
     """
-    ask = predictor.predict_proba if hasattr(predictor, "predict_proba") else predictor.answers
+    # a predictor of texts is not asked how likely the references are, which is for the scores
+    ask = getattr(predictor, "predict_proba", None) or getattr(predictor, "texts", None) or predictor.answers
     speeds = []
     for size, tries in ((1, 7), (32, 3)):
         clocks: list[float] = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +14,7 @@ from starlette.requests import Request
 
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError
-from pegbox.serve.errors import TooLargeError
+from pegbox.serve.errors import LateError, TooLargeError
 from pegbox.serve.house import House, Premises
 from pegbox.serve.keys import Role
 from pegbox.serve.served import Served
@@ -110,9 +112,20 @@ async def score(
     wait = answered if watched else _awaited
     if not served.alone:
         return await wait(request, Scoring(served, rows, seconds))
-    parts = [rows.take(range(at, min(at + APART, len(rows)))) for at in range(0, len(rows), APART)]
-    made = [await wait(request, Errand(lambda part=part: served.by_itself(part), len(part), seconds)) for part in parts]  # type: ignore[misc]
-    return np.concatenate(made), () if served.channel else served.tuned.cut_rows(rows)
+    made, cut, end = [], list[int](), time.monotonic() + seconds
+    for at in range(0, len(rows), APART):
+        part = rows.take(range(at, min(at + APART, len(rows))))
+        if (left := end - time.monotonic()) <= 0:
+            raise LateError(seconds)
+        found, lost = await wait(request, Errand(partial(_apart, served, part), len(part), left))
+        made.append(found)
+        cut.extend(at + one for one in lost)
+    return np.concatenate(made), tuple(cut)
+
+
+def _apart(served: Served, rows: Rows) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    """What `score` gives for rows that are scored by themselves, on the model's own thread."""
+    return served.by_itself(rows), () if served.channel else tuple(served.tuned.cut_rows(rows))
 
 
 async def _awaited(request: Request, work: Seated[Result] | Errand[Result]) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import torch
 
 from pegbox.artifact import read_folder, read_prompt
 from pegbox.backbone.huggingface import HuggingFaceBackbone
-from pegbox.backbone.layout import Slot, Speller, fill_frame, frame, slot_ids
+from pegbox.backbone.layout import Slot, Speller, fill_frame, frame, sizes, slot_ids
 from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError, PromptError
 from pegbox.export.parts import (
@@ -28,8 +28,9 @@ from pegbox.export.parts import (
     words_of,
 )
 from pegbox.export.text import to_text
-from pegbox.prompt import Prompt, format
+from pegbox.prompt import Answer, Prompt, format
 from pegbox.prompt.names import Name
+from pegbox.serve.errors import TooLargeError
 from pegbox.slot_files import vectors_of
 
 ANSWERED_ONCE = ("classify", "generate", "chat")
@@ -59,6 +60,7 @@ class Carried:
         words: what the model is to answer, by label.
         model: the model that it was tuned on.
         way: how its rows are sent.
+        usual: how its answers are written where a request does not say.
     """
 
     name: Name
@@ -66,6 +68,7 @@ class Carried:
     words: Mapping[str, tuple[str, ...]]
     model: str
     way: Way
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -162,6 +165,11 @@ class EmbeddedWay:
 
     def body(self, row: Mapping[str, str]) -> dict[str, Any]:
         layout = fill_frame(self._framed, Rows((row,)), self._speller)[0]
+        taken = sum(sizes(layout, {name: len(some) for name, some in self._slots.items()}))
+        if taken >= self._backbone.context:
+            raise TooLargeError(
+                f"a text of {taken} positions with its prompt", f"fewer than {self._backbone.context}", "send a shorter text"
+            )
         pieces = [self._slots[one.name] if isinstance(one, Slot) else self._backbone.embed(one).cpu() for one in layout]
         return {"prompt_embeds": encoded(torch.cat(pieces), self._dtype)}
 
@@ -199,12 +207,29 @@ def open_carried(name: Name, path: Path, terms: Terms) -> Carried:
             "a prompt without calibration",
             "say --drop-calibration to carry it without (score that first), or tune it with --calibration none",
         )
-    return Carried(name, prompt, to_text(path).words, str(model), _way(path, prompt, terms))
+    usual = _usual(path, task, content)
+    return Carried(name, prompt, to_text(path).words, str(model), _way(path, prompt, terms), usual)
+
+
+def _usual(path: Path, task: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """How the artifact's answers are written: as its own model would write them here.
+
+    Raises: PromptError for what only this machine does: forms that answers keep to, texts read in pieces.
+    """
+    said, state = content.get("settings", {}), content.get("state", {})
+    if said.get("regex") is not None or said.get("json_schema") is not None or content.get("long"):
+        raise PromptError(f"{path} keeps to a form, or parts long texts", "a prompt without that", "use it with its model here")
+    usual = {"temperature": said.get("temperature", 0.0)}
+    if task != "classify":
+        usual |= {"top_p": said["top_p"], "max_tokens": state["max_tokens"]}
+        usual |= {"stop": list(said["stop"])} if said["stop"] else {}
+    return usual
 
 
 def _way(path: Path, prompt: Prompt, terms: Terms) -> Way:
     check_soft(prompt)
-    if terms.embedding is not None and not prompt.readable:
+    opened = prompt.is_chat and not isinstance(prompt.turns[-1].segments[0], Answer)
+    if terms.embedding is not None and (opened or not prompt.readable):
         return EmbeddedWay(prompt, terms, terms.embedding)
     if prompt.is_chat:
         return ChatWay(prompt, terms)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
+from starlette.background import BackgroundTask
 
 from pegbox.data.rows import Rows
 from pegbox.errors import DataError, PegboxError
@@ -175,7 +176,8 @@ async def _respond(
     if asked.stream:
         pieces = await _pieces(asked, served, row, request)
         lines = _lines(pieces, asked, lambda choice: shape({**about, **choice}), chat)
-        return StreamingResponse(lines, media_type="text/event-stream")
+        leave = BackgroundTask(getattr(request.state, "leave", lambda: None))  # a stream that never began leaves no seat
+        return StreamingResponse(lines, media_type="text/event-stream", background=leave)
     answering = _labelled if asked.answer == "label" else _written
     answer = await answering(asked, served, row, request)
     said = {"message": {"role": "assistant", "content": answer.text}} if chat else {"text": answer.text}
@@ -217,6 +219,7 @@ async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> 
 
     work = Writing(served, row, _wish(asked, served, request), asking.seconds_of(request, None), say)
     asking.house_of(request).scheduler.submit(work)
+    request.state.leave = work.leave
     work.future.add_done_callback(lambda _: say(None))
 
     async def pieces() -> AsyncIterator[str | Answer]:

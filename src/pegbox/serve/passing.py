@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 
 from pegbox.errors import DataError
 from pegbox.serve import asking, reshaped
@@ -88,12 +90,17 @@ async def _passed_on(asked: Asked, text: str, request: Request, path: str) -> Re
     row = asking.rows_of(request, [{**asked.fields, "text": text}], carried).fields[0]
     own = carried.way.path
     settings = asked.settings() if own == path else reshaped.settings(asked.settings(), own)
-    answer = await _unless_gone(request, gateway.line.ask(own, {**settings, **carried.way.body(row)}))
+    usual = dict(carried.usual)
+    if "max_completion_tokens" in settings:
+        usual.pop("max_tokens", None)
+    body = await run_in_threadpool(carried.way.body, row)  # whole texts as vectors take a while to write
+    answer = await _unless_gone(request, gateway.line.ask(own, {**usual, **settings, **body}))
     headers = {"x-pegbox-prompt": str(carried.name)}
     kind = answer.headers.get("content-type", "application/json")
     if asked.stream:
         change = None if own == path else partial(reshaped.stream, path=path)
-        return StreamingResponse(gateway.line.pieces(answer, change), media_type=kind, headers=headers)
+        closing = BackgroundTask(answer.aclose)  # a stream that never began does not close its answer
+        return StreamingResponse(gateway.line.pieces(answer, change), media_type=kind, headers=headers, background=closing)
     told = await _unless_gone(request, gateway.line.whole(answer))
     return Response(told if own == path else reshaped.whole(told, path), media_type=kind, headers=headers)
 

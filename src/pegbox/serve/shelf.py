@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pegbox.errors import ArtifactError, PegboxError, SettingsError
 from pegbox.prompt.names import Name
-from pegbox.serve.errors import NotServedError, TakenError, TooLargeError
+from pegbox.serve.errors import BusyError, NotServedError, TakenError, TooLargeError
 from pegbox.serve.folder import Stamp, check_files, discard, found_in, stamp, sweep
 from pegbox.serve.settings import Limits
 from pegbox.serve.splits import FILE, Splits, drawn, read_splits
@@ -113,8 +113,13 @@ class Shelf(Generic[One]):
                     else:
                         broken[path.name] = before.broken[path.name]
                 except (PegboxError, OSError) as error:
-                    if isinstance(error, TooLargeError):  # there may be room for it later, though it does not change
-                        del stamps[name]
+                    if isinstance(
+                        error, TooLargeError | BusyError
+                    ):  # there may be room for it later, though it does not change
+                        stamps.pop(name, None)
+                    if isinstance(error, BusyError) and name in before.served:  # what answered so far goes on until then
+                        served[name] = before.served[name]
+                        continue
                     broken[path.name] = str(error)
                     _log.warning("prompt left out", extra={"prompt": path.name, "why": str(error)})
                 except Exception as error:  # noqa: BLE001  # whatever is in one folder, the others are served

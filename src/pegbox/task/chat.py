@@ -10,6 +10,7 @@ from pegbox.data.rows import Rows
 from pegbox.data.samples import sample
 from pegbox.data.table import SAMPLE
 from pegbox.errors import PromptError
+from pegbox.metrics.generation import ready
 from pegbox.prompt import TURNS, Answer, Field, Prompt, Segment, Text, Turn, format
 from pegbox.prompt.turns import as_read
 from pegbox.task.entry import Asked, Entry
@@ -42,6 +43,7 @@ def make(train: Rows, asked: Asked) -> tuple[Chat, Prompt]:
     Raises: PromptError for a prompt in which the row's turns do not stand.
     """
     only_labels(asked, "chat")
+    ready()
     known = sample(train.source.removeprefix(SAMPLE)) if train.source.startswith(SAMPLE) else None
     prompt = asked.prompt or _default_prompt(train, INSTRUCTION if known is None else known.instruction)
     if not prompt.is_conversation:

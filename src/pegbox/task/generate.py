@@ -10,6 +10,7 @@ from pegbox.data.rows import Rows
 from pegbox.data.samples import sample
 from pegbox.data.table import SAMPLE
 from pegbox.errors import SettingsError
+from pegbox.metrics.generation import ready
 from pegbox.prompt import Answer, Field, Prompt, Text, Turn
 from pegbox.task.entry import Asked, Entry
 from pegbox.task.generation import Generation
@@ -20,6 +21,7 @@ INSTRUCTION = "Read the text and write the answer that belongs to it."
 def make(train: Rows, asked: Asked) -> tuple[Generation, Prompt]:
     """The task, and the written prompt to start from; a sample brings its own instruction."""
     only_labels(asked, "generate")
+    ready()
     known = sample(train.source.removeprefix(SAMPLE)) if train.source.startswith(SAMPLE) else None
     others = [name for name in train.fields[0] if name != "text"]
     return Generation(), asked.prompt or default_prompt(INSTRUCTION if known is None else known.instruction, others)

@@ -176,10 +176,12 @@ class TextPredictor:
 
     def answers(self, rows: Rows) -> list[Written]:
         """The texts, white space at their ends left out; where rows have references, with how likely these are."""
-        settings = asdict(self.task.decoding(self.max_tokens))
-        texts = self.backbone.generate(self.prompt, rows, **settings)
-        spent = self._references(rows)
+        texts, spent = self.texts(rows), self._references(rows)
         return [Written(text.strip(), float(loss), int(tokens)) for text, (loss, tokens) in zip(texts, spent, strict=True)]
+
+    def texts(self, rows: Rows) -> list[str]:
+        """What is written, and nothing else."""
+        return self.backbone.generate(self.prompt, rows, **asdict(self.task.decoding(self.max_tokens)))
 
     def _references(self, rows: Rows) -> NDArray[np.float64]:
         """Each row's references: nats and tokens. Shape: [B, 2]."""
@@ -223,6 +225,10 @@ class Adapted:
     def request(self, rows: Rows) -> tuple[Prompt, Rows]:
         """See `pegbox.task.predictor.Requesting.request`."""
         return self.template, rows
+
+    def texts(self, rows: Rows) -> list[str]:
+        """See `TextPredictor.texts`."""
+        return TextPredictor(self.template, self.task, self.backbone, self.max_tokens).texts(rows)
 
     def answers(self, rows: Rows) -> list[Written]:
         """See `TextPredictor.answers`."""

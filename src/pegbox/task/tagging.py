@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, ClassVar, Self
 
@@ -94,7 +94,9 @@ class Tagging(Task):
         return Classification(self.types, self.words, self.calibration)
 
     def tuned_as(self, train: Rows, dev: Rows) -> tuple[Classification, Rows, Rows]:
-        return self.of_words, thinned(word_rows(train))[0], thinned(word_rows(dev))[0]
+        judged = word_rows(dev)
+        known = judged.take([at for at, kind in enumerate(judged.answers()) if kind in self.types])
+        return self.of_words, thinned(word_rows(train))[0], thinned(known)[0]
 
     def statistics(self, outputs: Sequence[Any], rows: Rows) -> Statistics:
         predicted, gold = [output.tags for output in outputs], gold_tags(rows)
@@ -191,7 +193,8 @@ class WordTagger:
     def scores(self, rows: Rows) -> tuple[WordRows, NDArray[np.floating]]:
         """The sentences' words, and log-probabilities of their types. Shape: [words, types]."""
         words = word_rows(rows)
-        return words, self.scaling.apply(np.log(np.maximum(self.of_words.predict_proba(words), _LEAST)))
+        shares = self.of_words.predict_proba(replace(words, labels=None))  # a type that training lacks is missed, no error
+        return words, self.scaling.apply(np.log(np.maximum(shares, _LEAST)))
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ class TagPredictor(WordTagger):
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """See `pegbox.task.task.Prompted.cut_rows`."""
-        words = word_rows(rows)
+        words = replace(word_rows(rows), labels=None)
         return tuple(sorted({words.sentences[at] for at in self.of_words.cut_rows(words)}))
 
 
