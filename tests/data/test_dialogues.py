@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pegbox.data.dialogues import read, read_rows
+from pegbox.data.dialogues import read, read_rows, read_table
 from pegbox.data.references import references
 from pegbox.data.stream import Reading
 from pegbox.errors import DataError
@@ -121,3 +121,11 @@ def test_bad_conversations_are_named_with_file_and_line(tmp_path: Path, turns: A
 def test_a_file_without_conversations(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none is called like a conversation"):
         read_rows(jsonl(tmp_path, {"a": "x", "b": "y"}))
+
+
+def test_a_further_column_comes_along_for_groups() -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    found = read_table([{"messages": turns, "lang": "de"}, {"messages": [*turns, *turns], "lang": None}], fields=("lang",)).rows
+    assert [row["lang"] for row in found] == ["de", "", ""]
+    with pytest.raises(DataError, match="region"):
+        read_table([{"messages": turns, "lang": "de"}], fields=("region",))

@@ -101,3 +101,8 @@ def test_rows_in_memory() -> None:
     assert found.train.gold == (["a"], ["b", "a"], [])
     rows = Rows(({"text": "x"}, {"text": "y"}), gold=(["a"], ["b"]))
     assert read_label_sets(rows, test_size=0).train.gold == (["a"], ["b"])
+
+
+def test_a_list_that_is_written_into_a_cell_is_a_list() -> None:
+    found = read_sets([{"text": "x", "labels": '["a", "b"]'}, {"text": "y", "labels": "a"}], label="labels").rows
+    assert found.gold == (["a", "b"], ["a"])

@@ -28,7 +28,7 @@ def write_spans(tagger: Tagging, found: Sentences, out: TextIO, *, as_json: bool
     column = COLUMN
     while column in found.columns:
         column += "_"
-    names = [name for name in found.columns if name in found.records[0]]
+    names = [name for name in found.columns if any(name in record for record in found.records)]
     writer = None if as_json else csv.writer(out, lineterminator="\n")
     if writer is not None:
         writer.writerow([*names, column])

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pegbox.data.cells import as_text
 from pegbox.data.check import FIELD_LIMIT, OnProblem, Problem, bad_cell, count, listing, no_column, no_rows, settle
 from pegbox.data.columns import Choice
 from pegbox.data.read import parted, parts_of
@@ -102,10 +103,13 @@ def read_table(
     label: str | None = None,
     labelled: bool = True,
     *,
-    fields: Sequence[str] = (),  # noqa: ARG001  # turns and system are all that there is
+    fields: Sequence[str] = (),
     reading: Reading = PLAIN,
 ) -> Table:
     """One table: a row for each turn of the assistant, or for each conversation that waits for one.
+
+    Settings:
+        fields: further columns, such as one to group rows by; turns and system are always there.
 
     Raises: DataError with the source, the rows and what to do.
     """
@@ -125,7 +129,10 @@ def read_table(
     notes = settle(problems, stream.name, reading.on_problem)
     if not kept:
         raise no_rows(stream.name, f"has no rows that can be used ({' '.join(notes)})")
-    rows, records, more = _rows(kept, labelled, stream.name)
+    further = [name for name in fields if name not in (FIELD, "system", "text")]
+    if missing := next((name for name in further if name not in stream.columns), None):
+        raise no_column(stream.name, missing, stream.columns, "fields")
+    rows, records, more = _rows(kept, labelled, stream.name, further)
     choice = Choice({FIELD: column}, frozenset({FIELD}), None)
     return Table(rows, records, tuple(stream.columns), choice, stream.named, (*stream.notes, *guesses, *notes, *more))
 
@@ -243,7 +250,7 @@ def _ordered(turns: Sequence[Said], weightless: set[int], labelled: bool) -> Con
 
 
 def _rows(
-    kept: Iterable[tuple[Record, Conversation]], labelled: bool, source: str
+    kept: Iterable[tuple[Record, Conversation]], labelled: bool, source: str, further: Sequence[str]
 ) -> tuple[Rows, tuple[Mapping[str, Any], ...], tuple[str, ...]]:
     """A row for each turn that is learned, or for each conversation as far as the user has spoken."""
     pairs = list(kept)
@@ -254,7 +261,8 @@ def _rows(
         ends = found.learned if labelled else [len(found.turns) - (found.turns[-1][0] == "assistant")]
         cut += not labelled and found.turns[-1][0] == "assistant"
         for end in ends:
-            fields.append({FIELD: written(found.turns[:end]), **({"system": found.system} if keep else {})})
+            more = {name: as_text(record.values.get(name)) or "" for name in further}
+            fields.append({FIELD: written(found.turns[:end]), **({"system": found.system} if keep else {}), **more})
             numbers.append(record.number)
             records.append(record.values)
             gold.append([found.turns[end][1]] if labelled else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -136,6 +137,9 @@ def _separator(cells: Sequence[str]) -> str | None:
 
 
 def _listed(value: Any, separator: str | None) -> Any:
+    if isinstance(value, str) and value.lstrip().startswith("["):  # a list written into a cell
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
     try:
         if _is_list(value):
             own = [as_text(one) or "" for one in value]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pegbox.data.cells import as_text
 from pegbox.data.check import Problem, bad_cell, no_rows, settle
 from pegbox.data.columns import TEXT_NAMES
 from pegbox.data.conll import LINES, Columns, open_conll
@@ -295,7 +296,7 @@ def _rows(kept: Sequence[Made], tags: Mapping[int, list[str] | None], name: str,
         raise DataError(
             f"{name} has no column {missing!r} in every row", "the columns that the prompt reads", "correct the name"
         )
-    more = [{field: str(one.record.values[field]) for field in fields} for one in kept]
+    more = [{field: as_text(one.record.values[field]) or "" for field in fields} for one in kept]
     gold = tuple({WORDS: [list(word) for word in one.words], TAGS: tags[one.record.number]} for one in kept)
     bio = [found for one in kept if (found := tags[one.record.number]) is not None]
     labels = rarest(bio) if len(bio) == len(kept) else None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
+from pegbox.prompt import TURNS, Prompt
+from pegbox.prompt.turns import said
 
 ENOUGH_SECONDS = 10.0
 """No more tries are begun after so long: where answers are written word by word, one try says enough."""
@@ -44,7 +47,15 @@ def extra_tokens(predictor: Any, backbone: Backbone, rows: Rows) -> float | None
     some = rows.take(range(min(32, len(rows))))
     prompt, sent = predictor.request(some)
     whole = predictor.backbone.context_lengths(prompt, sent)
-    own = [sum(len(backbone.encode(" " + row[name])) for name in prompt.field_names if name in row) for row in some]
+    own = [sum(len(backbone.encode(" " + text)) for text in _own_texts(prompt, row)) for row in some]
     if len(whole) != len(own):  # several requests for a row, as where every word is asked about
         return None
     return float(np.mean(np.array(whole) - np.array(own)))
+
+
+def _own_texts(prompt: Prompt, row: Mapping[str, str]) -> list[str]:
+    """The user's own texts in a row: fields, and of a conversation what was said."""
+    names = [name for name in prompt.field_names if name in row]
+    if not prompt.is_conversation:
+        return [row[name] for name in names]
+    return [content for _, content in said(row[TURNS])] + [row[name] for name in names if name != TURNS]
