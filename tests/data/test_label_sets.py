@@ -106,3 +106,12 @@ def test_rows_in_memory() -> None:
 def test_a_list_that_is_written_into_a_cell_is_a_list() -> None:
     found = read_sets([{"text": "x", "labels": '["a", "b"]'}, {"text": "y", "labels": "a"}], label="labels").rows
     assert found.gold == (["a", "b"], ["a"])
+
+
+def test_the_mark_between_labels_is_found_in_few_test_rows_by_the_training_rows_labels() -> None:
+    train = [
+        {"text": f"t{n}", "labels": cell} for n, cell in enumerate(["fees|law", "law", "fees", "fees|law|data", "data"] * 4)
+    ]
+    found = read_label_sets(train, label="labels", test=[{"text": "x", "labels": "fees|data"}])
+    assert found.test is not None
+    assert found.test.open("look").gold == (["fees", "data"],)

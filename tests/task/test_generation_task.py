@@ -125,3 +125,10 @@ def test_encoder_decoder_models_learn_and_write_texts(name: str) -> None:
     assert [text.tokens for text in found] == [5, 10]
     with pytest.raises(SettingsError, match="which has an encoder and a decoder"):
         backbone.generate(prompt, ROWS, beams=2)
+
+
+@pytest.mark.parametrize(("settings", "what"), [({"regex": "("}, "regular expression"), ({"json_schema": "{"}, "JSON schema")])
+def test_a_form_that_cannot_be_used_is_told_before_anything_is_tuned(settings: dict[str, str], what: str) -> None:
+    with pytest.raises(SettingsError, match=what):
+        Generation(**settings).check(parse("{text} [answer]"))
+    Generation(regex="[ab]+").check(parse("{text} [answer]"))

@@ -67,27 +67,45 @@ def guide(decoding: Decoding, tokenizer: Any, vocabulary: int, ends: Iterable[in
         vocabulary: how many logits there are.
         ends: the tokens that end a text.
 
+    Raises: as `grammar`.
+    """
+    found = grammar(decoding)
+    if found is None:
+        return Free()
+    from llguidance import LLMatcher
+    from llguidance.hf import from_tokenizer
+
+    matcher = LLMatcher(from_tokenizer(tokenizer, vocabulary, eos_token=sorted(ends)), found)
+    if matcher.is_error():
+        raise SettingsError(
+            f"a form of texts: {str(matcher.get_error())[:300]}", "one that llguidance can follow", "simplify it"
+        )
+    return Guided(matcher)
+
+
+def grammar(decoding: Decoding) -> str | None:
+    """The form that texts are to keep to, as llguidance reads it; None where they are free. It takes no model.
+
     Raises: SettingsError for an expression or a schema that cannot be used, and without the package llguidance.
     """
     if decoding.regex is None and decoding.json_schema is None:
-        return Free()
+        return None
     try:
         from llguidance import LLMatcher
-        from llguidance.hf import from_tokenizer
     except ImportError as error:
         raise SettingsError(
             "constrained writing without the package llguidance", "llguidance", "pip install 'pegbox[constrain]'"
         ) from error
     what, given = ("JSON schema", decoding.json_schema) if decoding.regex is None else ("regular expression", decoding.regex)
+    found = ""
     try:
         if decoding.regex is None:
-            grammar = LLMatcher.grammar_from_json_schema(given or "", overrides=_COMPACT)
+            found = LLMatcher.grammar_from_json_schema(given or "", overrides=_COMPACT)
         else:
-            grammar = LLMatcher.grammar_from_regex(decoding.regex)
-        matcher = LLMatcher(from_tokenizer(tokenizer, vocabulary, eos_token=sorted(ends)), grammar)
-        wrong = str(matcher.get_error())[:300] if matcher.is_error() else ""
+            found = LLMatcher.grammar_from_regex(decoding.regex)
+        wrong = LLMatcher.validate_grammar(found)
     except ValueError as error:
-        wrong = str(error)[:300]
+        wrong = str(error)
     if wrong:
-        raise SettingsError(f"the {what} {given!r}: {wrong}", f"a {what} that llguidance can follow", "correct it")
-    return Guided(matcher)
+        raise SettingsError(f"the {what} {given!r}: {wrong[:300]}", f"a {what} that llguidance can follow", "correct it")
+    return found

@@ -75,9 +75,19 @@ def read_label_sets(
 
 
 def read_sets(
-    source: Any, text: Columns = None, label: str | None = None, *, fields: Sequence[str] = (), reading: Reading = PLAIN
+    source: Any,
+    text: Columns = None,
+    label: str | None = None,
+    *,
+    fields: Sequence[str] = (),
+    reading: Reading = PLAIN,
+    known: frozenset[str] = frozenset(),
 ) -> Table:
-    """One table whose rows have lists of labels."""
+    """One table whose rows have lists of labels.
+
+    Settings:
+        known: the training rows' labels, by which the mark between labels is found in few rows.
+    """
     if isinstance(source, Rows) and source.gold is not None:
         return Table(source, (), (), read_table(replace(source, gold=None)).choice, named=False)
     stream = open_source(source, reading)
@@ -85,7 +95,7 @@ def read_sets(
     column = label or _guessed(stream, items)
     notes: list[str] = []
     if column is not None:
-        items = list(_as_lists(items, column, stream.name, notes))
+        items = list(_as_lists(items, column, stream.name, notes, known))
     stream.items = iter(items)
     table = read_table(stream, text, column, True, fields=fields, reading=reading)
     rows = table.rows
@@ -110,12 +120,14 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple, set, frozenset)) or type(value).__name__ == "ndarray"
 
 
-def _as_lists(items: Sequence[Record | Problem], column: str, name: str, notes: list[str]) -> Iterator[Record | Problem]:
+def _as_lists(
+    items: Sequence[Record | Problem], column: str, name: str, notes: list[str], known: frozenset[str]
+) -> Iterator[Record | Problem]:
     """The rows with their labels as a JSON list in their cell; what cannot be one is left for the reader to refuse."""
     cells = [
         str(item.values[column]) for item in items if isinstance(item, Record) and isinstance(item.values.get(column), str)
     ]
-    separator = _separator(cells)
+    separator = _separator(cells, known)
     if separator is not None:
         notes.append(f"{name}: the labels in {column!r} are taken as divided by {separator!r}.")
     for item in items:
@@ -125,12 +137,12 @@ def _as_lists(items: Sequence[Record | Problem], column: str, name: str, notes: 
         yield replace(item, values={**item.values, column: _listed(item.values[column], separator)})
 
 
-def _separator(cells: Sequence[str]) -> str | None:
-    """The first separator of whose parts at least half come in several different cells; None: each cell is one label."""
+def _separator(cells: Sequence[str], known: frozenset[str]) -> str | None:
+    """The first separator of whose parts at least half are known or come in several cells; None: each cell is one label."""
     whole = {cell.strip() for cell in cells}
     for separator in SEPARATORS:
         parts = Counter(one for cell in whole for one in {part.strip() for part in cell.split(separator)} - {""})
-        often = sum(number > 1 for number in parts.values())
+        often = sum(number > 1 or part in known for part, number in parts.items())
         if any(separator in cell for cell in whole) and 2 * often >= len(parts):
             return separator
     return None
@@ -162,7 +174,8 @@ def _like(other: Any, main: Table, reading: Reading, notes: list[str]) -> Rows:
         text = [column for column in columns if column in main.choice.needed]
         fields = tuple(column for column in columns if column not in main.choice.needed)
         label = main.choice.label
-    table = read_sets(other, text, label, fields=fields, reading=reading)
+    known = frozenset(one for own in main.rows.gold or () for one in own)
+    table = read_sets(other, text, label, fields=fields, reading=reading, known=known)
     notes += [*table.notes, *review(table.rows)]
     return table.rows
 

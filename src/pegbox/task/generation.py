@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegbox.backbone.decoding import Decoding
+from pegbox.backbone.guide import grammar
 from pegbox.backbone.seam import Backbone
 from pegbox.data.references import apart, references
 from pegbox.data.rows import Rows
@@ -93,6 +94,11 @@ class Generation(Task):
         """
         settings = {name: value for name, value in asdict(self).items() if name not in ("main", "max_tokens")}
         return Decoding(max_tokens=room if self.max_tokens is None else self.max_tokens, **settings)
+
+    def check(self, prompt: Prompt, *parts: Rows) -> None:
+        """See `pegbox.task.task.Task.check`; a form that cannot be used is told here too, before anything is tuned."""
+        grammar(self.decoding(1))
+        super().check(prompt, *parts)
 
     def statistics(self, outputs: Sequence[Any], rows: Rows) -> Statistics:
         """See `pegbox.metrics.generation`; perplexity is that of the references under the prompt."""
