@@ -30,7 +30,7 @@ from pegbox.data.samples import load_sample
 from pegbox.prompt import Text
 from pegbox.recipe.run import Job, run
 from pegbox.tune.budget import Budget
-from pegbox.tune.descent import batch_rows
+from pegbox.tune.orders import batch_rows
 from pegbox.tune.trail import Trail
 
 UNLIMITED = Budget(tokens=10**12)

@@ -152,3 +152,9 @@ def test_what_makes_no_sense_is_refused(make, message: str) -> None:  # type: ig
 def test_segments_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         PROMPT.turns = ()  # type: ignore[misc]
+
+
+def test_learned_numbers_are_counted_in_slots_of_every_kind() -> None:
+    prompt = parse("[deep d 2] {text} [soft s 3] [input i 1] [soft open 4] [answer]")
+    filled = prompt.fill(d=np.zeros((2, 8)), s=np.zeros((3, 5)), i=np.zeros((3, 5)))  # for one unit: 1 shared, 1 look, 1 add
+    assert (prompt.parameters, filled.parameters) == (0, 16 + 15 + 15)

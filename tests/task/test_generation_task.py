@@ -132,3 +132,8 @@ def test_a_form_that_cannot_be_used_is_told_before_anything_is_tuned(settings: d
     with pytest.raises(SettingsError, match=what):
         Generation(**settings).check(parse("{text} [answer]"))
     Generation(regex="[ab]+").check(parse("{text} [answer]"))
+
+
+def test_numbers_in_every_layer_count_as_trained() -> None:
+    prompt = parse("[deep d 2] {text} [answer]").fill(d=np.zeros((2, 8)))
+    assert TextPredictor(prompt, Generation(), HuggingFaceBackbone(tiny()), 8).parameters == 16

@@ -19,7 +19,8 @@ from pegbox.errors import BackboneError, PromptError
 from pegbox.prompt import Prompt, SoftSlot, parse
 from pegbox.task.classification import Classification
 from pegbox.tune.budget import Budget
-from pegbox.tune.descent import Descent, batch_rows
+from pegbox.tune.descent import Descent
+from pegbox.tune.orders import batch_rows
 from pegbox.tune.schedule import Schedule
 from pegbox.tune.soft import Soft
 from pegbox.tune.start import root_mean_square

@@ -15,7 +15,7 @@ from typing import Any
 from pegbox.data.cells import as_text
 from pegbox.data.check import FIELD_LIMIT, OnProblem, Problem, bad_cell, count, listing, no_column, no_rows, settle
 from pegbox.data.columns import Choice
-from pegbox.data.read import parted, parts_of
+from pegbox.data.read import parted, read_parts
 from pegbox.data.references import together
 from pegbox.data.rows import Data, Rows
 from pegbox.data.stream import Reading, Record, Stream
@@ -70,14 +70,10 @@ def read(
     Raises: DataError with the source, the rows and what to do.
     """
     reading = Reading(encoding, quotes, field_limit, on_problem)
-    found: list[Rows | None] = []
-    notes: list[str] = []
-    for one in parts_of(source, test, dev):
-        rows, more = (None, ()) if one is None else read_rows(one, text, label, True, fields=fields, reading=reading)
-        found.append(rows)
-        notes += more
-    assert found[0] is not None
-    return parted(found[0], found[1], found[2], test_size, seed, on_problem, notes)
+    train, tests, devs, notes = read_parts(
+        source, test, dev, lambda one: read_rows(one, text, label, fields=fields, reading=reading)
+    )
+    return parted(train, tests, devs, test_size, seed, on_problem, notes)
 
 
 def read_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pegbox.data.check import FIELD_LIMIT, OnProblem, count, no_rows
@@ -84,6 +84,23 @@ def parts_of(source: Any, test: Any, dev: Any) -> tuple[Any, Any, Any]:
         )
     held = next((source[name] for name in ("validation", "valid", "dev") if name in source), None)
     return source["train"], source.get("test") if test is None else test, held if dev is None else dev
+
+
+def read_parts(
+    source: Any, test: Any, dev: Any, read_one: Callable[[Any], tuple[Rows, Sequence[str]]]
+) -> tuple[Rows, Rows | None, Rows | None, list[str]]:
+    """Training, test and dev rows, each read by itself, and what is to be said of them."""
+    notes: list[str] = []
+
+    def rows_of(part: Any) -> Rows:
+        rows, more = read_one(part)
+        notes.extend(more)
+        return rows
+
+    main, *others = parts_of(source, test, dev)
+    train = rows_of(main)
+    tests, devs = (None if other is None else rows_of(other) for other in others)
+    return train, tests, devs, notes
 
 
 def _like(

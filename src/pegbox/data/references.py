@@ -21,7 +21,7 @@ from pegbox.data.check import (
     which,
 )
 from pegbox.data.columns import Choice, Preview, choose
-from pegbox.data.read import parted, parts_of
+from pegbox.data.read import parted, read_parts
 from pegbox.data.repeats import same_texts
 from pegbox.data.rows import Data, Rows
 from pegbox.data.stream import Reading, Record, Stream
@@ -73,15 +73,10 @@ def read(
     Raises: DataError with the source, the rows and what to do.
     """
     reading = Reading(encoding, quotes, field_limit, on_problem)
-    source, test, dev = parts_of(source, test, dev)
-    found, notes = read_rows(source, text, label, True, fields=fields, reading=reading)
-    said = list(notes)
-    others: list[Rows | None] = []
-    for other in (test, dev):
-        rows, more = (None, ()) if other is None else read_rows(other, text, label, True, fields=fields, reading=reading)
-        others.append(rows)
-        said += more
-    return parted(found, others[0], others[1], test_size, seed, on_problem, said)
+    train, tests, devs, notes = read_parts(
+        source, test, dev, lambda one: read_rows(one, text, label, fields=fields, reading=reading)
+    )
+    return parted(train, tests, devs, test_size, seed, on_problem, notes)
 
 
 def read_rows(

@@ -51,6 +51,11 @@ class Rows:
         """Rows with the one field ``text``."""
         return cls(tuple({"text": text} for text in texts), None if labels is None else tuple(labels), source=source)
 
+    @property
+    def kin(self) -> tuple[int, ...]:
+        """For each row the number of those that it is best read together with; nothing where every row is by itself."""
+        return ()
+
     def __repr__(self) -> str:
         return f"Rows({len(self.fields)} {'unlabelled ' if self.labels is None else ''}rows of {self.source})"
 

@@ -97,6 +97,11 @@ class WordRows(Rows):
 
     sentences: tuple[int, ...] = ()
 
+    @property
+    def kin(self) -> tuple[int, ...]:
+        """The rows' sentences."""
+        return self.sentences
+
     def take(self, index: Sequence[int]) -> WordRows:
         """The rows at these positions, in this order."""
         picked = [int(at) for at in index]

@@ -180,9 +180,7 @@ def _without_lines(pieces: tuple[str | Field, ...], before: bool, after: bool, p
     """
     if before and after and pieces == ("\n",):
         return ()  # the two parts of vectors then stand on two lines
-    left: tuple[str | Field, ...] | None = pieces
-    if left is not None and before:
-        left = _cut_start(left)
+    left = _cut_start(pieces) if before else pieces
     if left is not None and after:
         left = _cut_end(left, "\n")
     if not left:

@@ -7,9 +7,6 @@ import math
 from pegbox.errors import DataError
 from pegbox.metrics.intervals import Estimate
 
-_Z = 1.959963984540054
-"""Of the normal distribution, 2.5 % lie above it."""
-
 
 def wilson(right: int, rows: int) -> Estimate:
     """A share with its 95 % interval, which stays within 0 and 1 and has width even where all answers are right.
@@ -19,10 +16,10 @@ def wilson(right: int, rows: int) -> Estimate:
     """
     if rows < 1:
         raise DataError("no rows to score", "at least one row", "give labels for some of the rows")
-    share, weight = right / rows, _Z**2 / rows
-    middle = (share + weight / 2) / (1 + weight)
-    half = _Z * math.sqrt(share * (1 - share) / rows + weight / (4 * rows)) / (1 + weight)
-    return Estimate(share, max(0.0, middle - half) if right else 0.0, min(1.0, middle + half) if right < rows else 1.0)
+    from scipy.stats import binomtest
+
+    ends = binomtest(right, rows).proportion_ci(method="wilson")
+    return Estimate(right / rows, float(ends.low), float(ends.high))
 
 
 def apart(first: tuple[int, int], second: tuple[int, int]) -> Estimate:

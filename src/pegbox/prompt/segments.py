@@ -284,6 +284,11 @@ class Prompt:
         """Whether the prompt is all words, so that any model or API could read it."""
         return not any(isinstance(segment, VectorSlot) for segment in self)
 
+    @property
+    def parameters(self) -> int:
+        """How many learned numbers its filled slots hold."""
+        return sum(s.vectors.size for s in self if isinstance(s, VectorSlot) and s.vectors is not None)
+
     def spaced(self, slot: str) -> bool:
         """Whether the words in a slot follow a space, which then belongs to their first token."""
         for turn in self.turns:

@@ -17,15 +17,13 @@ from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.quantized import hush
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.data.words import WordRows
 from pegbox.errors import BackboneError
 from pegbox.prompt import Prompt
 from pegbox.reference.texts import row_texts
 from pegbox.task.calibration import Calibration
 from pegbox.task.classification import BoundClassification, Classification, Over
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.descent import batch_rows
-from pegbox.tune.orders import drawn, flat, together
+from pegbox.tune.orders import batch_rows, drawn, flat, together
 from pegbox.tune.parts import Lengths, parts
 from pegbox.tune.trail import Trail
 
@@ -309,10 +307,10 @@ class _Training:
 def _lengths(rows: Rows, prompt: Prompt, backbone: Backbone) -> Lengths:
     """How many positions a pass runs for the rows' own texts, which the words of a sentence share."""
     texts = [len(backbone.encode(text)) for text in row_texts(rows, prompt)]
-    if not isinstance(rows, WordRows):
+    if not rows.kin:
         return Lengths(texts)
     words = [len(backbone.encode(row["word"])) for row in rows]
-    return Lengths(words, 0, rows.sentences, [text - word for text, word in zip(texts, words, strict=True)])
+    return Lengths(words, 0, rows.kin, [text - word for text, word in zip(texts, words, strict=True)])
 
 
 @dataclass(frozen=True, eq=False)

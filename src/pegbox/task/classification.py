@@ -40,6 +40,8 @@ class Classification(Task):
     """
 
     name: ClassVar[str] = "classify"
+    chooses: ClassVar[bool] = True
+    """Whether there are labels to choose from; a subclass may have texts of the rows' own instead."""
     measures: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     labels: tuple[str, ...]

@@ -16,7 +16,7 @@ from pegbox.data.references import apart, references
 from pegbox.data.rows import Rows
 from pegbox.errors import SettingsError
 from pegbox.metrics import generation as metrics
-from pegbox.prompt import Prompt, SoftSlot
+from pegbox.prompt import Prompt
 from pegbox.task.likelihood import BoundLikelihood, Likelihood
 from pegbox.task.task import Statistics, Task
 
@@ -165,8 +165,7 @@ class TextPredictor:
 
     @property
     def parameters(self) -> int:
-        soft = (slot.vectors for slot in self.prompt.slots.values() if isinstance(slot, SoftSlot))
-        return sum(vectors.size for vectors in soft if vectors is not None)
+        return self.prompt.parameters
 
     @property
     def nbytes(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ class Likelihood(Classification):
         turns: the field that holds the turns of a conversation, where it is one.
     """
 
+    chooses: ClassVar[bool] = False
     labels: tuple[str, ...] = (REFERENCE,)
     calibration: Method = "none"
     instruction: str = "Write the answer that belongs to the text."

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.prompt import Prompt, VectorSlot
+from pegbox.prompt import Prompt
 from pegbox.task.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class PromptPredictor:
 
     @property
     def parameters(self) -> int:
-        soft = (slot.vectors for slot in self.prompt.slots.values() if isinstance(slot, VectorSlot))
-        return sum(vectors.size for vectors in soft if vectors is not None)
+        return self.prompt.parameters
 
     @property
     def nbytes(self) -> int | None:

@@ -19,7 +19,7 @@ from pegbox.task.classification import BoundClassification, Classification
 from pegbox.task.verbalizer import NAMED
 from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.orders import drawn, drawn_groups, flat, together
+from pegbox.tune.orders import batch_rows, drawn, drawn_groups, flat, together
 from pegbox.tune.parts import Lengths, live_lengths, parts
 from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.standing import Parameters, Standing
@@ -247,8 +247,8 @@ class Descent:
             vectors = self.make(standing.parameters)
             scores = course.judge.log_probabilities(None, vectors)
         losses = _mean_losses(scores, gold.numpy())
-        choices = scores.shape[-1] > 1
-        accuracy = (scores.argmax(-1) == gold.numpy()).mean(1).tolist() if choices else [None] * len(scores)
+        right = (scores.argmax(-1) == gold.numpy()).mean(1).tolist()
+        accuracy = right if self.task.chooses else [None] * len(right)
         standing.losses, standing.judged = losses, standing.step
         standing.waited += 1
         if not standing.start_scores.size:
@@ -335,19 +335,6 @@ class Descent:
                 course.bound.scores(seen[at : at + self.schedule.batch], vectors)
         course.meter.replay(tokens - course.meter.tokens)
         return standing
-
-
-def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
-    """The rows of one step, known from its number alone: each epoch goes once through all rows in an order of its own."""
-    size = min(batch, rows)
-    found: list[int] = []
-    at = step * size
-    while len(found) < size:
-        epoch, place = divmod(at, rows)
-        order = np.random.default_rng([seed, 3, epoch]).permutation(rows)
-        found.extend(int(row) for row in order[place : place + size - len(found)])
-        at = (epoch + 1) * rows
-    return found
 
 
 def _mean_losses(scores: NDArray[np.float32], gold: NDArray[np.int64]) -> list[float]:

@@ -8,14 +8,13 @@ from itertools import groupby
 import numpy as np
 
 from pegbox.data.rows import Rows
-from pegbox.data.words import WordRows
 
 
 def together(rows: Rows) -> list[list[int]]:
     """Positions of the rows that stay together: of the words of each sentence, else of each row by itself."""
-    if not isinstance(rows, WordRows):
+    if not rows.kin:
         return [[at] for at in range(len(rows))]
-    return [list(some) for _, some in groupby(range(len(rows)), key=lambda at: rows.sentences[at])]
+    return [list(some) for _, some in groupby(range(len(rows)), key=lambda at: rows.kin[at])]
 
 
 def drawn(rows: Rows, *key: int) -> list[int]:
@@ -32,3 +31,16 @@ def drawn_groups(rows: Rows, *key: int) -> list[list[int]]:
 def flat(groups: Sequence[Sequence[int]]) -> list[int]:
     """The positions in all of these groups."""
     return [at for group in groups for at in group]
+
+
+def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
+    """The rows of one step, known from its number alone: each epoch goes once through all rows in an order of its own."""
+    size = min(batch, rows)
+    found: list[int] = []
+    at = step * size
+    while len(found) < size:
+        epoch, place = divmod(at, rows)
+        order = np.random.default_rng([seed, 3, epoch]).permutation(rows)
+        found.extend(int(row) for row in order[place : place + size - len(found)])
+        at = (epoch + 1) * rows
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pegbox.backbone.seam import Backbone
 from pegbox.data.rows import Rows
-from pegbox.data.words import OF_A_WORD, WordRows
+from pegbox.data.words import OF_A_WORD
 from pegbox.prompt import Answer, DeepSlot, Field, HardSlot, InputSlot, Prompt, Segment, Text, VectorSlot
 from pegbox.task.classification import Classification
 
@@ -76,14 +76,14 @@ def live_lengths(prompt: Prompt, task: Classification, backbone: Backbone, rows:
     common = behind[: field - first] if field > first and alike else []
     apart = behind[len(common) :]
     together = sum(_length(segment, backbone) for segment in common)
-    if len(task.labels) == 1:  # the answers are the rows' own texts
+    if not task.chooses:  # the answers are the rows' own texts
         texts = (len(backbone.encode(text)) for text in rows.answers())
         return Lengths([n + more for n, more in zip(_lengths(apart, rows, backbone), texts, strict=True)], together)
-    if not isinstance(rows, WordRows):
+    if not rows.kin:
         return Lengths(_lengths(apart, rows, backbone), together)
     asked = (at for at, segment in enumerate(apart) if isinstance(segment, Field) and segment.name in OF_A_WORD)
     at = next(asked, len(apart))
-    return Lengths(_lengths(apart[at:], rows, backbone), together, rows.sentences, _lengths(apart[:at], rows, backbone))
+    return Lengths(_lengths(apart[at:], rows, backbone), together, rows.kin, _lengths(apart[:at], rows, backbone))
 
 
 def _lengths(segments: Sequence[Segment], rows: Rows, backbone: Backbone) -> list[int]:

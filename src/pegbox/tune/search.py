@@ -141,10 +141,12 @@ class Search:
         space = Space(prompt, task, backbone, pool, self.room, self.shots)
         reader = Reader(task, backbone, rows, self.block, memo)
         judge = Judge(space, reader, WordChoice(most=max(1, self.words)), task.gold(rows), task.prior(train), self.length_price)
-        if self.words and not task.channel and len(task.labels) > 1 and len(pool) < _POOLED * len(task.labels):
+        if not self.words or task.channel or not task.chooses:
+            return judge
+        if len(pool) < _POOLED * len(task.labels):
             told = f"{len(pool)} rows are too few to choose words for {len(task.labels)} labels from; their own are used"
             memo.trail.write("note", text=told)
-        elif self.words and not task.channel and len(task.labels) > 1:
+        else:
             judge.learn_words(
                 Reader(task, backbone, pool, self.block, memo), task.gold(pool), _SURVEY, self.lexicon, self.shortest
             )
