@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once, a few minutes)"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) --constraint constraints.txt --editable '.[dev,lora,datasets,quantized,serve,tag,generate,constrain]'
+	@$(PIP) --constraint constraints.txt --editable '.[dev,lora,datasets,quantized,serve,tag,generate,constrain,fast]'
 	@touch $@
 
 # The peers go last and without what they ask for: see bench/requirements.txt.
@@ -45,7 +45,7 @@ $(BENCH_READY): pyproject.toml constraints.txt bench/requirements.txt
 	@echo "Setting up bench/.venv (once, a few minutes)"
 	@test -x $(BENCH) || $(PYTHON) -m venv bench/.venv
 	@$(BENCH_PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(BENCH_PIP) --constraint constraints.txt --editable '.[lora]'
+	@$(BENCH_PIP) --constraint constraints.txt --editable '.[lora,fast]'
 	@$(BENCH_PIP) --no-deps --requirement bench/requirements.txt
 	@touch $@
 

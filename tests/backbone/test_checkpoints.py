@@ -21,8 +21,8 @@ ROWS = Rows.from_texts(["some words that are long enough", "a few"])
 def gradient(backbone: HuggingFaceBackbone, notation: str) -> tuple[torch.Tensor, Counter[str]]:
     """The gradient of a slot, and how often each layer ran."""
     ran: Counter[str] = Counter()
-    layers = [part for name, part in backbone.loaded.model.named_modules() if name.endswith(("mlp.act_fn", "mlp.act"))]
-    hooks = [layer.register_forward_hook(lambda *_, at=at: ran.update([str(at)])) for at, layer in enumerate(layers)]
+    layers = [part for name, part in backbone.loaded.model.named_modules() if name.endswith(".mlp")]
+    hooks = [layer.register_forward_pre_hook(lambda *_, at=at: ran.update([str(at)])) for at, layer in enumerate(layers)]
     vectors = (0.2 * torch.randn(1, 3, 64, generator=torch.Generator().manual_seed(0))).requires_grad_()
     scores = backbone.bind(parse(notation), ROWS, Choices(("yes", "no"), "vocabulary")).score([0], {"s": vectors})
     found = torch.autograd.grad(scores[..., 0].sum(), vectors)[0]

@@ -38,6 +38,20 @@ class Fan:
 
 
 _fan: ContextVar[Fan | None] = ContextVar("fan", default=None)
+_kept: ContextVar[bool] = ContextVar("kept", default=True)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which positions each new one looks back on.
+
+    Settings:
+        old: of those kept. Shape: [N or 1, T or 1, P], bytes; None: all.
+        new: of those run with it. Shape: [N or 1, T, T], bytes; None: those before it in its branch, and itself.
+    """
+
+    old: torch.Tensor | None = None
+    new: torch.Tensor | None = None
 
 
 @contextmanager
@@ -58,6 +72,40 @@ def fanned(fan: Fan) -> Iterator[None]:
         yield
     finally:
         _fan.reset(token)
+
+
+@contextmanager
+def keeping(wanted: bool) -> Iterator[None]:
+    """Within it, new keys and values are laid up in the cache, or need not be."""
+    token = _kept.set(wanted)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def current_fan() -> Fan | None:
+    """The fan whose branches the new positions are."""
+    return _fan.get()
+
+
+def keeps() -> bool:
+    """Whether new keys and values are wanted in the cache."""
+    return _kept.get()
+
+
+def seen(mask: torch.Tensor | None, fan: Fan | None, past: int) -> Seen:
+    """What a mask, or a fan, lets each new position see. Shape: mask [N or 1, 1, T, past + T], True where seen."""
+    if fan is not None:
+        return Seen(None if fan.seen is None else fan.seen[:, None].byte())
+    if mask is None:
+        return Seen()
+    found: Seen | None = getattr(mask, "pegbox_seen", None)  # every layer is given the same mask
+    if found is None:
+        own = (mask[:1] if mask.stride(0) == 0 else mask)[:, 0].byte()
+        found = Seen(own[..., :past].contiguous(), own[..., past:].contiguous())
+        mask.pegbox_seen = found  # type: ignore[attr-defined]
+    return found
 
 
 def fits(scores: int) -> bool:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from transformers import DynamicCache
 
-from pegbox.backbone import attention
+from pegbox.backbone import attention, fused
 from pegbox.backbone.core import Core
 from pegbox.backbone.deep import Kept
 from pegbox.backbone.seam import Spent
@@ -42,6 +42,7 @@ class Engine(Core):
 
     def __init__(self, model: Any, spent: Spent) -> None:
         attention.use(model)
+        fused.use(model)
         super().__init__(model, spent)
         self._query_heads: int = int(model.config.get_text_config().num_attention_heads)
         self._check_logits()
@@ -214,7 +215,9 @@ class Engine(Core):
         if padded:
             kept = torch.arange(before, device=self.device)[None] >= before - starts
             mask = torch.cat([kept, steps < sizes], dim=1).long()
-        return self._through(heads, embeds, mask, starts + torch.minimum(steps, sizes - 1), cache, before, sum(lengths))
+        places = starts + torch.minimum(steps, sizes - 1)
+        with attention.keeping(keep):
+            return self._through(heads, embeds, mask, places, cache, before, sum(lengths))
 
     def _through(
         self,

@@ -1,0 +1,175 @@
+"""Puts the fused parts of `fused_math` in the place of a Transformers model's own, where they give the same.
+
+A root mean square norm, a feed-forward part with a silu gate and an attention with rotary places are what Llama, Qwen2, SmolLM2
+and many others are made of. Parts that are built otherwise, whose weights are trained or that an adapter has got hold of, run
+as Transformers wrote them, and so does everything without numba (`pip install 'pegbox[fast]'`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import MethodType
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the field's name for it
+from torch import nn
+
+from pegbox.backbone import attention
+
+VARIABLE = "PEGBOX_FUSED"
+"""Set to 0: no part is replaced."""
+_NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+"""How far a part's result may lie from what it was, as a share of its length, by number type."""
+
+
+def use(model: Any) -> int:
+    """Replaces the parts of a frozen model on a CPU that can be; returns how many were."""
+    fits = model.device.type == "cpu" and model.dtype in _NEAR
+    if not fits or os.environ.get(VARIABLE) == "0" or find_spec("numba") is None:
+        return 0
+    config = model.config.get_text_config()
+    chance = torch.Generator().manual_seed(0)
+    given = torch.randn(1, 5, config.hidden_size, generator=chance).to(model.dtype)
+    replaced = 0
+    with torch.no_grad():
+        for part in model.base_model.modules():
+            forward = _forward_of(part, config)
+            if forward is not None and _same(part, forward, given, model.base_model):
+                part.forward = MethodType(forward, part)
+                replaced += 1
+    return replaced
+
+
+def _same(part: Any, forward: Callable[..., Any], given: torch.Tensor, body: Any) -> bool:
+    """Whether a part gives the same on some numbers, run in either way."""
+    more: dict[str, Any] = {}
+    if forward is _attention:
+        if not hasattr(body, "rotary_emb"):
+            return False
+        places = body.rotary_emb(given, torch.arange(given.shape[1])[None])
+        more = {"position_embeddings": places, "attention_mask": None}
+    elif forward is _norm and len(part.weight) != given.shape[-1]:  # of something narrower, such as a head
+        return False
+    both = (run(part, given, **more) for run in (type(part).forward, forward))
+    theirs, ours = (made[0] if isinstance(made, tuple) else made for made in both)
+    return bool((ours.float() - theirs.float()).norm() <= _NEAR[given.dtype] * theirs.float().norm())
+
+
+def _forward_of(part: nn.Module, config: Any) -> Callable[..., Any] | None:
+    """What may take the place of a part's own way of running; none for a part of another kind."""
+    kind = type(part).__name__
+    if kind.endswith("RMSNorm") and getattr(part, "weight", None) is not None and hasattr(part, "variance_epsilon"):
+        return _norm
+    if _linears(part, "gate_proj", "up_proj", "down_proj") and _is_silu(getattr(part, "act_fn", None)):
+        if any(getattr(part, name).bias is not None for name in ("gate_proj", "up_proj", "down_proj")):
+            return None
+        return _gated
+    if _linears(part, "q_proj", "k_proj", "v_proj", "o_proj") and hasattr(part, "scaling"):
+        own = {name for name, _ in part.named_children()} - {"q_proj", "k_proj", "v_proj", "o_proj"}
+        biased = {getattr(part, name).bias is not None for name in ("q_proj", "k_proj", "v_proj")}
+        if own or list(part.parameters(recurse=False)) or len(biased) > 1 or not _all_seen(config):
+            return None
+        return _attention
+    return None
+
+
+def _all_seen(config: Any) -> bool:
+    """Whether every layer looks back on everything, without a cap on its scores."""
+    kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
+    windows = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    return kinds == {"full_attention"} and not windows and not getattr(config, "attn_logit_softcapping", None)
+
+
+def _is_silu(function: Any) -> bool:
+    return isinstance(function, nn.SiLU) or function is F.silu or type(function).__name__ == "SiLUActivation"
+
+
+def _linears(part: nn.Module, *names: str) -> bool:
+    """Whether these are plain frozen layers; an adapter's or a quantized one is of another type."""
+    found = [getattr(part, name, None) for name in names]
+    return all(type(one) is nn.Linear and not one.weight.requires_grad for one in found)
+
+
+def _joined(part: Any, *names: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """These layers' weights and biases, each one after the other in one matrix, of which the layers' own are parts.
+
+    Joined when first asked for, and anew where the layers' are no longer its parts, as in a copy of a model.
+    """
+    layers = [getattr(part, name) for name in names]
+    joined: tuple[torch.Tensor, torch.Tensor | None] | None = getattr(part, "joined", None)
+    if joined is None or not all(_lies_in(layer.weight, joined[0]) for layer in layers):
+        joined = _one_matrix(layers, "weight"), None if layers[0].bias is None else _one_matrix(layers, "bias")
+        part.joined = joined
+    return joined
+
+
+def _one_matrix(layers: list[Any], which: str) -> torch.Tensor:
+    whole = torch.cat([getattr(layer, which).data for layer in layers])
+    for layer, own in zip(layers, whole.split([layer.out_features for layer in layers]), strict=True):
+        getattr(layer, which).data = own
+    return whole
+
+
+def _lies_in(part: torch.Tensor, whole: torch.Tensor) -> bool:
+    return part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+
+
+def _norm(self: Any, hidden_states: torch.Tensor) -> Any:
+    from pegbox.backbone.fused_math import norm
+
+    if hidden_states.dtype != self.weight.dtype or self.weight.requires_grad:
+        return type(self).forward(self, hidden_states)
+    return norm(hidden_states, self.weight, self.variance_epsilon)
+
+
+def _gated(self: Any, x: torch.Tensor) -> Any:
+    from pegbox.backbone.fused_math import gated
+
+    if not _linears(self, "gate_proj", "up_proj", "down_proj"):
+        return type(self).forward(self, x)
+    return gated(x, _joined(self, "gate_proj", "up_proj")[0], self.down_proj.weight)
+
+
+def _attention(
+    self: Any,
+    hidden_states: torch.Tensor,
+    position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    attention_mask: torch.Tensor | None = None,
+    past_key_values: Any = None,
+    **rest: Any,
+) -> Any:
+    from pegbox.backbone.fused_math import attended, turned
+
+    fan, kept = attention.current_fan(), _kept(past_key_values, self.layer_idx)
+    rows, width = hidden_states.shape[:2]
+    past, branches = 0 if kept is None else kept[0].shape[2], 1 if fan is None else fan.branches
+    heads, groups = (layer.out_features // self.head_dim for layer in (self.q_proj, self.k_proj))
+    cos, sin = position_embeddings
+    plain = attention_mask is None or (attention_mask.dtype == torch.bool and attention_mask.shape[-1] == past + width)
+    known = plain and cos.shape[-1] == self.head_dim and _linears(self, "q_proj", "k_proj", "v_proj", "o_proj")
+    if not known or not attention.fits(rows * heads * width * (past + width // branches)):
+        return type(self).forward(self, hidden_states, position_embeddings, attention_mask, past_key_values, **rest)
+    packed = F.linear(hidden_states, *_joined(self, "q_proj", "k_proj", "v_proj"))
+    query, *new = turned(packed, cos, sin, heads, groups, branches)
+    if past_key_values is not None and attention.keeps():
+        past_key_values.update(*new, self.layer_idx)
+    if kept is None:
+        nothing = new[0].new_empty(rows, groups, 0, self.head_dim)
+        kept = nothing, nothing
+    made = attended(query, kept, (new[0], new[1]), attention.seen(attention_mask, fan, past), self.scaling)
+    return self.o_proj(made), None
+
+
+def _kept(cache: Any, layer: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """A layer's keys and values out of a cache, where there are any."""
+    if (
+        cache is None
+        or len(cache.layers) <= layer
+        or cache.layers[layer].keys is None
+        or not cache.layers[layer].get_seq_length()
+    ):
+        return None
+    return cache.layers[layer].keys, cache.layers[layer].values

@@ -1,0 +1,327 @@
+"""Loops over a frozen layer's numbers that torch would run as many small ones: compiled by numba, in float32 inside.
+
+bfloat16 comes as its bits (uint16); what is loaded is widened, what is stored is rounded to the nearest. All arrays are
+contiguous. Each loop works on the first index from `low` to `high`, so that threads can share it (see `fused`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+_f = np.float32
+_EXACT = ("reassoc", "contract", "nsz", "arcp")
+"""What the compiler may do with sums, so that they run side by side; numbers that are none stay none."""
+_LOWEST = _f(-1e30)
+_SIDE = 16
+"""Numbers that are worked on side by side."""
+
+
+def _bits_to_float(_: Any, bits: Any) -> Any:  # noqa: ARG001  # numba looks at the names
+    return types.float32(types.uint32), lambda _context, builder, _signature, given: builder.bitcast(given[0], ir.FloatType())
+
+
+def _float_to_bits(_: Any, number: Any) -> Any:  # noqa: ARG001
+    return types.uint32(types.float32), lambda _context, builder, _signature, given: builder.bitcast(given[0], ir.IntType(32))
+
+
+_as_float: Any = intrinsic(_bits_to_float)
+_as_bits: Any = intrinsic(_float_to_bits)
+
+
+def _load(number: Any) -> Any:
+    """A stored number in float32."""
+    raise NotImplementedError(number)
+
+
+def _stored(number: Any, like: Any) -> Any:
+    """A float32 as the number `like` is stored."""
+    raise NotImplementedError(number, like)
+
+
+@overload(_load, inline="always", strict=False)
+def _load_of(number: Any) -> Any:
+    if number == types.uint16:
+        return lambda number: _as_float(np.uint32(number) << np.uint32(16))
+    return lambda number: number
+
+
+@overload(_stored, inline="always", strict=False)
+def _stored_of(number: Any, like: Any) -> Any:  # noqa: ARG001
+    if like == types.uint16:
+
+        def rounded(number: Any, like: Any) -> Any:  # noqa: ARG001
+            bits = _as_bits(number)
+            return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+        return rounded
+    return lambda number, like: number  # noqa: ARG005
+
+
+def _loop(function: Any) -> Any:
+    return njit(function, nogil=True, fastmath=set(_EXACT), error_model="numpy", boundscheck=False, cache=True)
+
+
+def _part(function: Any) -> Any:
+    return njit(function, inline="always", fastmath=set(_EXACT), error_model="numpy", boundscheck=False)
+
+
+@_part
+def _exp(x: Any) -> Any:
+    """e^x to the last bits of a float32: a power of two, and a polynomial within half a step of it (Cephes' coefficients).
+
+    0 where it would be near the least number there is: processors are slow with numbers below that.
+    """
+    tiny = x < _f(-80.0)
+    x = _f(-80.0) if tiny else x
+    x = _f(88.0) if x > _f(88.0) else x
+    n = np.floor(x * _f(1.44269504) + _f(0.5))
+    r = x - n * _f(0.693359375) + n * _f(2.12194440e-4)
+    p = _f(1.9875691500e-4)
+    p = p * r + _f(1.3981999507e-3)
+    p = p * r + _f(8.3334519073e-3)
+    p = p * r + _f(4.1665795894e-2)
+    p = p * r + _f(1.6666665459e-1)
+    p = p * r + _f(5.0000001201e-1)
+    p = p * r * r + r + _f(1.0)
+    p = _f(0.0) if tiny else p
+    return p * _as_float(np.uint32(np.int32(n) + np.int32(127)) << np.uint32(23))
+
+
+@_loop
+def norm(low: int, high: int, x: Any, weight: Any, epsilon: float, made: Any, scales: Any) -> None:
+    """Root mean square norm. Shape: x, made [R, H]; weight [H]; scales [R], float32: what each row was multiplied by."""
+    width = x.shape[1]
+    for row in range(low, high):
+        total = _f(0)
+        for at in range(width):
+            value = _load(x[row, at])
+            total += value * value
+        scale = _f(1) / np.sqrt(total / _f(width) + _f(epsilon))
+        scales[row] = scale
+        for at in range(width):
+            made[row, at] = _stored(_load(x[row, at]) * scale * _load(weight[at]), made[row, at])
+
+
+@_loop
+def norm_back(low: int, high: int, x: Any, weight: Any, scales: Any, given: Any, made: Any) -> None:
+    """The gradient of `norm` towards x. Shape: given, the gradient towards its result, and made [R, H]."""
+    width = x.shape[1]
+    for row in range(low, high):
+        total = _f(0)
+        for at in range(width):
+            total += _load(x[row, at]) * _load(weight[at]) * _load(given[row, at])
+        scale = scales[row]
+        pull = total * scale * scale * scale / _f(width)
+        for at in range(width):
+            value = _load(given[row, at]) * _load(weight[at]) * scale - _load(x[row, at]) * pull
+            made[row, at] = _stored(value, made[row, at])
+
+
+@_loop
+def gate(low: int, high: int, both: Any, made: Any) -> None:
+    """silu(first half) * second half. Shape: both [R, 2 I]; made [R, I]."""
+    width = made.shape[1]
+    for row in range(low, high):
+        for at in range(width):
+            first = _load(both[row, at])
+            share = _f(1) / (_f(1) + _exp(-first))
+            made[row, at] = _stored(first * share * _load(both[row, width + at]), made[row, at])
+
+
+@_loop
+def gate_back(low: int, high: int, both: Any, given: Any, made: Any) -> None:
+    """The gradient of `gate`. Shape: both, made [R, 2 I]; given [R, I]."""
+    width = given.shape[1]
+    for row in range(low, high):
+        for at in range(width):
+            first, second, change = _load(both[row, at]), _load(both[row, width + at]), _load(given[row, at])
+            share = _f(1) / (_f(1) + _exp(-first))
+            made[row, width + at] = _stored(change * first * share, made[row, at])
+            made[row, at] = _stored(change * second * share * (_f(1) + first * (_f(1) - share)), made[row, at])
+
+
+@_part
+def _turn_one(first: Any, second: Any, cos: Any, sin: Any, made_first: Any, made_second: Any) -> None:
+    """One head's numbers at one place, turned. Shape: [D / 2] each; cos, sin [D]."""
+    half = len(first)
+    later_cos, later_sin = cos[half:], sin[half:]
+    for n in range(half):
+        a, b = _load(first[n]), _load(second[n])
+        made_first[n] = _stored(a * _load(cos[n]) - b * _load(sin[n]), made_first[n])
+        made_second[n] = _stored(b * _load(later_cos[n]) + a * _load(later_sin[n]), made_first[n])
+
+
+@_part
+def _turn_one_back(first: Any, second: Any, cos: Any, sin: Any, made_first: Any, made_second: Any) -> None:
+    """The gradient of `_turn_one` towards what was turned, given that towards its result."""
+    half = len(first)
+    later_cos, later_sin = cos[half:], sin[half:]
+    for n in range(half):
+        a, b = _load(first[n]), _load(second[n])
+        made_first[n] = _stored(a * _load(cos[n]) + b * _load(later_sin[n]), made_first[n])
+        made_second[n] = _stored(b * _load(later_cos[n]) - a * _load(sin[n]), made_first[n])
+
+
+@_loop
+def turn(low: int, high: int, sizes: Any, packed: Any, cos: Any, sin: Any, query: Any, key: Any, value: Any) -> None:
+    """Parts each position's queries, keys and values, and turns the first two by their place (rotary embedding).
+
+    Settings:
+        sizes: rows of angles; G, B, C, T / B, D.
+
+    Shape, all of them laid out flat: packed [N, T, (G C + 2 G) D]; cos, sin [N or 1, T, D]; query [N, G, B, C, T / B, D];
+        key, value [N, G, T, D].
+    """
+    angles, groups, branches, copies, each, size = sizes
+    width, half = branches * each, size // 2
+    for row in range(low, high):
+        for place in range(width):
+            start, of = (row * width + place) * groups * (copies + 2) * size, (min(row, angles - 1) * width + place) * size
+            branch, step = place // each, place % each
+            for group in range(groups):
+                for copy in range(copies):
+                    at = ((((row * groups + group) * branches + branch) * copies + copy) * each + step) * size
+                    own = start + (group * copies + copy) * size
+                    _turn_one(
+                        packed[own : own + half],
+                        packed[own + half : own + size],
+                        cos[of : of + size],
+                        sin[of : of + size],
+                        query[at : at + half],
+                        query[at + half : at + size],
+                    )
+                at, own = ((row * groups + group) * width + place) * size, start + (groups * copies + group) * size
+                _turn_one(
+                    packed[own : own + half],
+                    packed[own + half : own + size],
+                    cos[of : of + size],
+                    sin[of : of + size],
+                    key[at : at + half],
+                    key[at + half : at + size],
+                )
+                own += groups * size
+                value[at : at + size] = packed[own : own + size]
+
+
+@_loop
+def turn_back(low: int, high: int, sizes: Any, query: Any, key: Any, value: Any, cos: Any, sin: Any, made: Any) -> None:
+    """The gradient of `turn` towards `packed`, given those towards queries, keys and values. Settings and shapes as there."""
+    angles, groups, branches, copies, each, size = sizes
+    width, half = branches * each, size // 2
+    for row in range(low, high):
+        for place in range(width):
+            start, of = (row * width + place) * groups * (copies + 2) * size, (min(row, angles - 1) * width + place) * size
+            branch, step = place // each, place % each
+            for group in range(groups):
+                for copy in range(copies):
+                    at = ((((row * groups + group) * branches + branch) * copies + copy) * each + step) * size
+                    own = start + (group * copies + copy) * size
+                    _turn_one_back(
+                        query[at : at + half],
+                        query[at + half : at + size],
+                        cos[of : of + size],
+                        sin[of : of + size],
+                        made[own : own + half],
+                        made[own + half : own + size],
+                    )
+                at, own = ((row * groups + group) * width + place) * size, start + (groups * copies + group) * size
+                _turn_one_back(
+                    key[at : at + half],
+                    key[at + half : at + size],
+                    cos[of : of + size],
+                    sin[of : of + size],
+                    made[own : own + half],
+                    made[own + half : own + size],
+                )
+                own += groups * size
+                made[own : own + size] = value[at : at + size]
+
+
+@_part
+def _shares(blocks: Any, lanes: Any) -> Any:
+    """e^(number - the largest one), in the numbers' place; returns 1 / their sum. Shape: blocks [any, _SIDE]; lanes [_SIDE]."""
+    for lane in range(_SIDE):
+        lanes[lane] = blocks[0, lane]
+    for block in range(1, len(blocks)):
+        for lane in range(_SIDE):
+            lanes[lane] = blocks[block, lane] if blocks[block, lane] > lanes[lane] else lanes[lane]
+    most = lanes[0]
+    for lane in range(_SIDE):
+        most = lanes[lane] if lanes[lane] > most else most
+        lanes[lane] = _f(0)
+    for block in range(len(blocks)):
+        for lane in range(_SIDE):
+            blocks[block, lane] = _exp(blocks[block, lane] - most)
+            lanes[lane] += blocks[block, lane]
+    return _f(1) / lanes.sum()
+
+
+@_part
+def _hide(scores: Any, past: int, width: int, row: int, step: int, old_seen: Any, new_seen: Any) -> None:
+    """Makes the scores of what a new position does not see the lowest. Settings and shapes as for `share`."""
+    if old_seen.size:
+        of, when = min(row, old_seen.shape[0] - 1), min(step, old_seen.shape[1] - 1)
+        for n in range(past):
+            scores[n] = scores[n] if old_seen[of, when, n] else _LOWEST
+    if new_seen.size:
+        of = min(row, new_seen.shape[0] - 1)
+        for n in range(width):
+            scores[past + n] = scores[past + n] if new_seen[of, step, n] else _LOWEST
+    else:
+        for n in range(step + 1, width):
+            scores[past + n] = _LOWEST
+
+
+@_loop
+def share(low: int, high: int, old: Any, new: Any, old_seen: Any, new_seen: Any, scale: float) -> None:
+    """Softmax of attention scores over what is kept and what is new, in the scores' place.
+
+    Settings:
+        old_seen, new_seen: nought where a position is not seen; of no length: all that is kept is seen, and of what is new
+            all up to the position itself.
+
+    Shape: old [N, G B C T', P]; new [N, G B C T', T']; old_seen [N or 1, T' or 1, P]; new_seen [N or 1, T', T'].
+    """
+    past, width = old.shape[2], new.shape[2]
+    blocks = np.full(((past + width + _SIDE - 1) // _SIDE, _SIDE), _LOWEST, np.float32)
+    scores, lanes = blocks.reshape(-1), np.empty(_SIDE, np.float32)
+    for row in range(low, high):
+        back, own = old[row], new[row]
+        for line in range(len(own)):
+            step = line % width
+            for n in range(past):
+                scores[n] = _load(back[line, n]) * _f(scale)
+            for n in range(width):
+                scores[past + n] = _load(own[line, n]) * _f(scale)
+            _hide(scores, past, width, row, step, old_seen, new_seen)
+            whole = _shares(blocks, lanes)
+            for n in range(past):
+                back[line, n] = _stored(scores[n] * whole, back[line, n])
+            for n in range(width):
+                own[line, n] = _stored(scores[past + n] * whole, own[line, n])
+            scores[past + width :] = _LOWEST
+
+
+@_loop
+def share_back(low: int, high: int, old: Any, new: Any, old_given: Any, new_given: Any, scale: float) -> None:
+    """The gradient of `share` towards the scores, in the place of those given towards the shares. Shapes as there."""
+    past, width = old.shape[2], new.shape[2]
+    for row in range(low, high):
+        back, own, of_back, of_own = old[row], new[row], old_given[row], new_given[row]
+        for line in range(len(own)):
+            total = _f(0)
+            for n in range(past):
+                total += _load(back[line, n]) * _load(of_back[line, n])
+            for n in range(width):
+                total += _load(own[line, n]) * _load(of_own[line, n])
+            for n in range(past):
+                change = (_load(of_back[line, n]) - total) * _f(scale)
+                of_back[line, n] = _stored(_load(back[line, n]) * change, back[line, n])
+            for n in range(width):
+                change = (_load(of_own[line, n]) - total) * _f(scale)
+                of_own[line, n] = _stored(_load(own[line, n]) * change, own[line, n])

@@ -1,0 +1,275 @@
+"""The fused parts of a frozen layer: the same numbers and gradients as torch's many small steps, only where they are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from pegbox.backbone import fused, fused_math
+from pegbox.backbone.attention import Seen
+from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.loaded import Loaded
+from pegbox.backbone.seam import Choices
+from pegbox.backbone.tiny import tiny_family
+from pegbox.data.rows import Rows
+from pegbox.prompt import parse
+
+NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+DTYPES = sorted(NEAR, key=str)
+GROUPS, COPIES, SIZE, PAST = 2, 3, 8, 5
+ROWS = 4
+
+
+@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"], autouse=True)
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Loops run alone, and in parts even where they are short."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    monkeypatch.setattr(fused_math, "_ALONE", 1)
+    yield
+    torch.set_num_threads(before)
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
+
+
+def same(ours: torch.Tensor, theirs: torch.Tensor, dtype: torch.dtype) -> bool:
+    return bool((ours.float() - theirs.float()).norm() <= NEAR[dtype] * theirs.float().norm())
+
+
+def both_ways(
+    ours: Callable[..., torch.Tensor], theirs: Callable[..., torch.Tensor], dtype: torch.dtype, *given: torch.Tensor
+) -> None:
+    """Compares results and gradients: ours in the number type, torch's own in float32 from the same rounded numbers."""
+    mine = [one.to(dtype).requires_grad_() for one in given]
+    wide = [one.detach().float().requires_grad_() for one in mine]
+    found, wanted = ours(*mine), theirs(*wide)
+    assert found.dtype == dtype
+    assert same(found, wanted, dtype)
+    change = numbers(*wanted.shape, seed=1)
+    for ours_of, theirs_of in zip(
+        torch.autograd.grad(found, mine, change.to(dtype)), torch.autograd.grad(wanted, wide, change), strict=True
+    ):
+        assert same(ours_of, theirs_of, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_norm(dtype: torch.dtype) -> None:
+    weight = numbers(48).to(dtype)
+    both_ways(
+        lambda x: fused_math.norm(x, weight, 1e-5),
+        lambda x: F.rms_norm(x, (48,), weight.float(), 1e-5),
+        dtype,
+        numbers(ROWS, 7, 48),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_gated(dtype: torch.dtype) -> None:
+    into, back = (0.2 * numbers(80, 48)).to(dtype), (0.2 * numbers(48, 40)).to(dtype)
+
+    def theirs(x: torch.Tensor) -> torch.Tensor:
+        gate, up = (x @ into.float().T).chunk(2, dim=-1)
+        return (F.silu(gate) * up) @ back.float().T
+
+    both_ways(lambda x: fused_math.gated(x, into, back), theirs, dtype, 3 * numbers(ROWS, 7, 48))
+
+
+def test_large_numbers_pass_the_gate_as_in_torch() -> None:
+    both = torch.tensor([[-1e4, -100.0, -50.0, 0.0, 50.0, 1e4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    found = fused_math.gated(both, torch.eye(12), torch.eye(12)[:, :6])[:, :6]
+    assert torch.allclose(found, F.silu(both[:, :6]) * both[:, 6:], rtol=1e-6, atol=1e-30)
+
+
+def attention_in_torch(
+    packed: torch.Tensor,
+    old_keys: torch.Tensor,
+    old_values: torch.Tensor,
+    *,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    seen: torch.Tensor,
+) -> torch.Tensor:
+    heads = packed.view(*packed.shape[:2], -1, SIZE).transpose(1, 2)
+    cos, sin = cos[:, None], sin[:, None]
+
+    def by_place(x: torch.Tensor) -> torch.Tensor:
+        return x * cos + torch.cat([-x[..., SIZE // 2 :], x[..., : SIZE // 2]], dim=-1) * sin
+
+    query, key = by_place(heads[:, : GROUPS * COPIES]), by_place(heads[:, GROUPS * COPIES : -GROUPS])
+    keys, values = torch.cat([old_keys, key], dim=2), torch.cat([old_values, heads[:, -GROUPS:]], dim=2)
+    keys, values = (some.repeat_interleave(COPIES, dim=1) for some in (keys, values))
+    made = F.scaled_dot_product_attention(query, keys, values, seen[:, None], scale=0.3)
+    return made.transpose(1, 2).reshape(*packed.shape[:2], -1)
+
+
+def masks(width: int, branches: int) -> dict[str, tuple[Seen, torch.Tensor]]:
+    """What each new position sees, by name: as our loops are told, and as a mask. Shape: [N or 1, T, PAST + T]."""
+    branch = torch.arange(width) // (width // branches)
+    own = ((branch == branch[:, None]) & torch.ones(width, width, dtype=torch.bool).tril())[None]
+    everything = torch.ones(1, width, PAST, dtype=torch.bool)
+    some = torch.rand(ROWS, 1, PAST, generator=torch.Generator().manual_seed(0)) > 0.4
+    found = {
+        "all": (Seen(), torch.cat([everything, own], dim=-1)),
+        "some kept": (Seen(some.byte()), torch.cat([some.expand(-1, width, -1), own.expand(ROWS, -1, -1)], dim=-1)),
+    }
+    if branches == 1:  # others see their own past alone
+        any_old = torch.rand(ROWS, width, PAST, generator=torch.Generator().manual_seed(1)) > 0.5
+        any_new = (
+            own & (torch.rand(ROWS, width, width, generator=torch.Generator().manual_seed(2)) > 0.5) | torch.eye(width).bool()
+        )
+        found["any"] = (Seen(any_old.byte(), any_new.byte()), torch.cat([any_old, any_new], dim=-1))
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("which", "branches"), [("all", 1), ("some kept", 1), ("any", 1), ("all", 2), ("some kept", 2)])
+def test_attention(which: str, branches: int, dtype: torch.dtype) -> None:
+    width = 6 if branches == 2 else 7
+    seen, mask = masks(width, branches)[which]
+    cos, sin = numbers(ROWS, width, SIZE).to(dtype), numbers(ROWS, width, SIZE, seed=3).to(dtype)
+
+    def ours(packed: torch.Tensor, *old: torch.Tensor) -> torch.Tensor:
+        query, key, value = fused_math.turned(packed, cos, sin, GROUPS * COPIES, GROUPS, branches)
+        return fused_math.attended(query, (old[0], old[1]), (key, value), seen, 0.3)
+
+    def theirs(packed: torch.Tensor, *old: torch.Tensor) -> torch.Tensor:
+        return attention_in_torch(packed, old[0], old[1], cos=cos.float(), sin=sin.float(), seen=mask)
+
+    packed, kept = numbers(ROWS, width, GROUPS * (COPIES + 2) * SIZE), (ROWS, GROUPS, PAST, SIZE)
+    both_ways(ours, theirs, dtype, packed, numbers(*kept), numbers(*kept, seed=5))
+
+
+def test_attention_with_nothing_kept() -> None:
+    packed, nothing = numbers(ROWS, 7, GROUPS * (COPIES + 2) * SIZE), torch.empty(ROWS, GROUPS, 0, SIZE)
+    cos, sin = numbers(1, 7, SIZE), numbers(1, 7, SIZE, seed=3)
+    causal = torch.ones(1, 7, 7, dtype=torch.bool).tril()
+
+    def ours(packed: torch.Tensor) -> torch.Tensor:
+        query, key, value = fused_math.turned(packed, cos, sin, GROUPS * COPIES, GROUPS, 1)
+        return fused_math.attended(query, (nothing, nothing), (key, value), Seen(), 0.3)
+
+    def theirs(packed: torch.Tensor) -> torch.Tensor:
+        return attention_in_torch(packed, nothing, nothing, cos=cos, sin=sin, seen=causal)
+
+    both_ways(ours, theirs, torch.float32, packed)
+
+
+def test_what_is_no_number_stays_none() -> None:
+    broken = numbers(ROWS, 7, GROUPS * (COPIES + 2) * SIZE)
+    broken[1, 3, 2] = torch.nan
+    cos, sin, kept = numbers(1, 7, SIZE), numbers(1, 7, SIZE, seed=3), numbers(ROWS, GROUPS, PAST, SIZE)
+    for dtype in DTYPES:
+        query, key, value = fused_math.turned(broken.to(dtype), cos.to(dtype), sin.to(dtype), GROUPS * COPIES, GROUPS, 1)
+        made = fused_math.attended(query, (kept.to(dtype),) * 2, (key, value), Seen(), 0.3)
+        assert made[1, 3].isnan().any()
+        assert not made[0].isnan().any()
+        x = numbers(2, 48)
+        x[0, 5] = torch.nan
+        assert fused_math.norm(x.to(dtype), torch.ones(48, dtype=dtype), 1e-5)[0].isnan().all()
+        assert fused_math.gated(x.to(dtype), torch.ones(8, 48, dtype=dtype), torch.ones(48, 4, dtype=dtype))[0].isnan().all()
+
+
+def test_positions_that_are_not_seen_weigh_exactly_nothing() -> None:
+    packed, kept = numbers(1, 4, GROUPS * (COPIES + 2) * SIZE), numbers(1, GROUPS, PAST, SIZE)
+    cos, sin = numbers(1, 4, SIZE), numbers(1, 4, SIZE, seed=3)
+    seen = torch.ones(1, 1, PAST)
+    seen[..., 2] = 0
+    found = []
+    for wild in (1.0, 1e30):
+        values = kept.clone()
+        values[:, :, 2] = wild
+        query, key, value = fused_math.turned(packed, cos, sin, GROUPS * COPIES, GROUPS, 1)
+        found.append(fused_math.attended(query, (kept, values), (key, value), Seen(seen.byte()), 0.3))
+    assert torch.equal(found[0], found[1])
+
+
+# --- in a model --------------------------------------------------------------------------------------------------------
+
+
+def replaced(model: Any) -> set[str]:
+    return {type(part).__name__ for part in model.modules() if "forward" in vars(part)}
+
+
+@pytest.mark.parametrize(
+    ("family", "parts"),
+    [
+        ("llama", {"LlamaRMSNorm", "LlamaMLP", "LlamaAttention"}),
+        ("qwen2", {"Qwen2RMSNorm", "Qwen2MLP", "Qwen2Attention"}),
+        ("qwen3", {"Qwen3RMSNorm", "Qwen3MLP"}),  # its attention has norms of its own
+        ("mistral", {"MistralRMSNorm", "MistralMLP"}),  # its attention has a window
+        ("gemma", {"GemmaAttention"}),  # norms of 1 + weight, gates of another kind
+        ("gpt2", set()),
+    ],
+)
+def test_parts_are_replaced_where_they_are_what_they_seem(family: str, parts: set[str]) -> None:
+    assert replaced(HuggingFaceBackbone(tiny_family(family)).loaded.model) == parts
+
+
+def test_a_switch_leaves_all_parts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fused.VARIABLE, "0")
+    assert replaced(HuggingFaceBackbone(tiny_family("llama")).loaded.model) == set()
+
+
+def test_without_numba_all_parts_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "find_spec", lambda _: None)
+    assert replaced(HuggingFaceBackbone(tiny_family("llama")).loaded.model) == set()
+
+
+def slot_gradient(loaded: Loaded, notation: str, variants: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and the gradient of a slot [K, 3, H]."""
+    backbone = HuggingFaceBackbone(loaded)
+    vectors = (0.2 * torch.randn(variants, 3, 64, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    rows = Rows.from_texts(["some words that are long enough", "a few", "more of them"])
+    bound = backbone.bind(parse(notation), rows, Choices(("yes", "no"), "vocabulary"))
+    scores = bound.score(range(3), {"s": vectors})
+    return scores.detach(), torch.autograd.grad(scores[..., 0].sum(), vectors)[0]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("variants", [1, 3])
+@pytest.mark.parametrize("notation", ["[soft s 3] Say: {text} Is it? [answer]", "Say: {text} [soft s 3] Is it? [answer]"])
+def test_scores_and_gradients_are_the_models_own(
+    notation: str, variants: int, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, gradient = slot_gradient(tiny_family(family), notation, variants)
+    monkeypatch.setenv(fused.VARIABLE, "0")
+    plain_scores, plain_gradient = slot_gradient(tiny_family(family), notation, variants)
+    assert torch.allclose(scores, plain_scores, atol=1e-5)
+    assert torch.allclose(gradient, plain_gradient, atol=1e-5, rtol=1e-4)
+
+
+def test_a_copy_runs_on_its_own_weights_and_changed_weights_count() -> None:
+    model = HuggingFaceBackbone(tiny_family("llama")).loaded.model
+    other, ids = copy.deepcopy(model), torch.tensor([[1, 2, 3, 4]])
+    before = model(ids).logits
+    assert torch.equal(other(ids).logits, before)
+    for name in ("gate_proj", "up_proj"):
+        with torch.no_grad():
+            getattr(other.model.layers[0].mlp, name).weight.zero_()
+        assert not torch.allclose(other(ids).logits, before, atol=1e-3)
+        assert torch.equal(model(ids).logits, before)
+        other = copy.deepcopy(model)
+    attention = other.model.layers[0].self_attn
+    attention.v_proj.weight = torch.nn.Parameter(torch.zeros_like(attention.v_proj.weight), requires_grad=False)
+    assert not torch.allclose(other(ids).logits, before, atol=1e-3)
+
+
+def test_layers_that_an_adapter_holds_run_as_they_are() -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model = copy.deepcopy(HuggingFaceBackbone(tiny_family("llama")).loaded.model)
+    ids = torch.tensor([[1, 2, 3, 4]])
+    before = model(ids).logits
+    inject_adapter_in_model(LoraConfig(r=2, target_modules="all-linear"), model)
+    assert torch.allclose(model(ids).logits, before, atol=1e-5)
+    for name, weights in model.named_parameters():
+        if "lora_B" in name and "gate_proj" in name:
+            torch.nn.init.ones_(weights)
+    assert not torch.allclose(model(ids).logits, before, atol=1e-3)
