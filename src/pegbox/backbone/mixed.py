@@ -11,6 +11,8 @@ so that a short one beside it need not wait for its end.
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -249,6 +251,33 @@ def _joined(head: Head, kept: KeysValues) -> Head:
     *before, last = head
     keys = torch.cat([last.keys, kept.keys], dim=2)
     return (*before, KeysValues(keys, torch.cat([last.values, kept.values], dim=2)))
+
+
+def stem_of(passages: Sequence[Passage]) -> Passage | None:
+    """What passages of one prompt begin with alike, such as the words of a sentence: it is read once, and kept.
+
+    Once it is done, `branch_off` lets each passage look back on it. None where they begin differently, or differ in what stands
+    in the prompt's slots.
+    """
+    first = passages[0]
+    if any(one.values is not first.values or not _same(one.head, first.head) for one in passages):
+        return None
+    common = os.path.commonprefix([one.codes[: len(one.codes) - one.wanted] for one in passages])  # of tuples too
+    return Passage(first.standing, first.head, tuple(common), first.values, keep=True) if common else None
+
+
+def branch_off(stem: Passage, length: int, passages: Sequence[Passage]) -> None:
+    """Makes passages go on from a stem that was read to its end.
+
+    Settings:
+        length: the stem's positions, which the passages begin with.
+    """
+    for one in passages:
+        one.head, one.codes = stem.head, one.codes[length:]
+
+
+def _same(one: Head, other: Head) -> bool:
+    return len(one) == len(other) and all(map(operator.is_, one, other))
 
 
 def score_together(asked: Sequence[tuple[Standing, Rows]]) -> list[torch.Tensor]:

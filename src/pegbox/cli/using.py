@@ -60,7 +60,8 @@ def evaluate(
     from pegbox.task.registry import entry
 
     known, task = read_prompt(prompt), read_task(prompt)  # complain of a damaged artifact before anything is read
-    reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+    labels = frozenset(getattr(task, "labels", ()))
+    reading = Reading(encoding, not no_quotes, field_limit, on_problem, labels)  # type: ignore[arg-type]  # it is checked there
     more = _further(fields, task.reads(known))
     more = more if group is None or group in more else (*more, group)
     rows, notes = entry(task.name).rows(data, text, label, True, fields=more, reading=reading)

@@ -23,6 +23,7 @@ from pegbox.task.classification import join_words
 from pegbox.task.generation import Generation
 from pegbox.task.many_labels import SetPredictor
 from pegbox.task.predictor import PromptPredictor
+from pegbox.task.tagging import TagPredictor
 
 MOST_BRANCHES = 4
 """Ways on from a text that are read beside each other in the running batch, the text anew for each."""
@@ -44,12 +45,18 @@ class Served:
 
     @property
     def predictor(self) -> PromptPredictor:
-        """What gives each label its share: the prompt itself, or that of a prompt for several labels."""
+        """What gives each label its share, or each type: the prompt itself, or that of one for several labels or for tags."""
         return classifier_of(self.tuned)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return () if self.writes else self.predictor.task.labels
+        """What a row's label may be; none where it answers with something else."""
+        return () if self.writes or self.tags else self.predictor.task.labels
+
+    @property
+    def tags(self) -> bool:
+        """Whether it answers with the entities of a text."""
+        return isinstance(self.tuned.predictor, TagPredictor)
 
     @property
     def writes(self) -> bool:
@@ -78,18 +85,32 @@ class Served:
 
     @property
     def alone(self) -> bool:
-        """Whether its rows are scored by themselves: in a noisy channel, in pieces, or with words that part in many places."""
+        """Whether its rows are answered by themselves.
+
+        In a noisy channel, in pieces, with words that part in many places, or with beams. Words of a sentence never are: however
+        many ways they go on, what is before is read once.
+        """
+        if isinstance(self.tuned.task, Generation):
+            return self.tuned.task.beams > 1
+        return not self.tags and self._scored_alone
+
+    @property
+    def _scored_alone(self) -> bool:
         return self.channel or not self.predictor.task.long.plain or self.standing.branches > MOST_BRANCHES
 
     @property
     def fields(self) -> tuple[str, ...]:
         """What every row must have."""
-        return self.tuned.prompt.field_names
+        return self.tuned.task.reads(self.tuned.prompt)
+
+    @property
+    def _calibrated(self) -> str:
+        return str(getattr(self.tuned.task, "calibration", "none")) if self.tags else self.predictor.calibration.method
 
     @cached_property
     def _counts(self) -> list[int]:
         words = self.predictor.task.words_in(self.tuned.prompt)
-        return [len(words[label]) for label in self.labels]
+        return [len(words[label]) for label in self.predictor.task.labels]
 
     def probabilities(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         """The labels' probabilities, from one row's passages read to their ends. Shape: [C]."""
@@ -111,8 +132,9 @@ class Served:
             "labels": list(self.labels),
             "method": record.get("method"),
             "task": self.tuned.task.name,
+            "settings": dict(self.tuned.task.to_json()),
             "vectors": sum(slot.length for slot in self.tuned.prompt.slots.values() if isinstance(slot, VectorSlot)),
-            "calibration": None if self.writes else self.predictor.calibration.method,
+            "calibration": None if self.writes else self._calibrated,
             "model": self.tuned.backbone.name,
         }
 
@@ -144,7 +166,9 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
 
 
 def classifier_of(tuned: Tuned) -> PromptPredictor:
-    """What gives labels their shares. Raises SettingsError for a prompt that does nothing of the kind."""
+    """What gives labels or types their shares. Raises SettingsError for a prompt that does nothing of the kind."""
+    if isinstance(tuned.predictor, TagPredictor):
+        return tuned.predictor.of_words
     return tuned.predictor.inner if isinstance(tuned.predictor, SetPredictor) else tuned.classifier
 
 
