@@ -12,7 +12,6 @@ so that a short one beside it need not wait for its end.
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -22,7 +21,7 @@ import torch
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Frozen
 from pegbox.backbone.input_made import readings
-from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame, slot_ids
+from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.live import Variants, codes, variants
 from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
@@ -262,8 +261,8 @@ def stem_of(passages: Sequence[Passage]) -> Passage | None:
     first = passages[0]
     if any(one.values is not first.values or not _same(one.head, first.head) for one in passages):
         return None
-    common = os.path.commonprefix([one.codes[: len(one.codes) - one.wanted] for one in passages])  # of tuples too
-    return Passage(first.standing, first.head, tuple(common), first.values, keep=True) if common else None
+    common = common_start([one.codes[: len(one.codes) - one.wanted] for one in passages])
+    return Passage(first.standing, first.head, common, first.values, keep=True) if common else None
 
 
 def branch_off(stem: Passage, length: int, passages: Sequence[Passage]) -> None:

@@ -98,7 +98,7 @@ async def write(
     """Each row's text as the prompt's own settings write it, and the positions of rows whose texts were cut.
 
     Settings:
-        first: how many rows were before these, where one set is sent in several requests: each row has its own stream of chance.
+        first: how many rows were before these, where a set is sent in several requests: each row has its own stream of chance.
     """
     if not served.alone:
         wish = own_wish(served, house_of(request).limits.written_tokens, first)

@@ -188,8 +188,14 @@ async def _respond(
 async def _labelled(asked: Asked, served: Served, row: Mapping[str, str], request: Request) -> Answer:
     made = (await predicted(request, asked.model, served, [dict(row)], asking.seconds_of(request, None)))[0]
     about = {"request": request.state.request, "prompt": str(served.name)}
-    said = shown(made["spans"]) if served.tags else made["label"]
-    return Answer(said, "stop", 0, 0, {**about, **made})
+    return Answer(_said(served, made), "stop", 0, 0, {**about, **made})
+
+
+def _said(served: Served, made: dict[str, Any]) -> str:
+    """A row's answer as a person reads it: its label, its labels, its entities."""
+    if served.tags:
+        return shown(made["spans"])
+    return served.tuned.task.show(made["labels"]) if "labels" in made else str(made["label"])
 
 
 async def _written(asked: Asked, served: Served, row: Mapping[str, str], request: Request) -> Answer:

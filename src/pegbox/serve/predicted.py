@@ -74,9 +74,7 @@ def labelled(served: Served, chances: NDArray[np.float32], cut: Sequence[int]) -
     return rows
 
 
-async def _follow(
-    request: Request, name: str, shadow: Served, given: Sequence[Given], seconds: float, first: int
-) -> None:
+async def _follow(request: Request, name: str, shadow: Served, given: Sequence[Given], seconds: float, first: int) -> None:
     """A shadow's answer. It has no say in the request's: whatever goes wrong is logged, and that is all."""
     try:
         if shadow.writes and not asking.house_of(request).log_texts:

@@ -87,8 +87,8 @@ class Served:
     def alone(self) -> bool:
         """Whether its rows are answered by themselves.
 
-        In a noisy channel, in pieces, with words that part in many places, or with beams. Words of a sentence never are: however
-        many ways they go on, what is before is read once.
+        In a noisy channel, in pieces, with words that part in many places, or with beams. Words of a sentence never are:
+        however many ways they go on, what is before is read once.
         """
         if isinstance(self.tuned.task, Generation):
             return self.tuned.task.beams > 1

@@ -100,7 +100,7 @@ class Scoring(Seated[tuple[NDArray[np.float32], tuple[int, ...]]]):
         self._left = len(rows)
         self._spelled: deque[Asked] = deque()
 
-    def seat(self) -> ScoringSeat:
+    def seat(self) -> Seat:
         if not self._spelled:
             some = range(self.seated, min(self.seated + SPELLED, self.size))
             self._spelled.extend(self._served.standing.ask(self._rows.take(some)))
@@ -142,7 +142,7 @@ class WordScoring(Scoring):
         super().__init__(served, words, seconds)
         self._sentences = words.sentences
 
-    def seat(self) -> WordsSeat:
+    def seat(self) -> Seat:
         first = self.seated
         some = range(first, min(first + SPELLED, self.size))
         together = [at for at in some if self._sentences[at] == self._sentences[first]]
