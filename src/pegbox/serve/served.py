@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,6 +149,7 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
         tuned = load(path, backbone)
     except RecursionError:
         raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
+    _check_numbers(path, tuned)
     if isinstance(tuned.task, Generation):
         return _writing(name, path, tuned, backbone)
     predictor = classifier_of(tuned)
@@ -163,6 +165,18 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
     if predictor.task.channel and tuned.prompt.is_chat:
         raise PromptError(f"{path} is a chat with channel scoring", "a plain prompt", "tune it without channel scoring")
     return Served(name, tuned, backbone.standing(tuned.prompt, () if predictor.task.channel else flat))
+
+
+def _check_numbers(path: Path, tuned: Tuned) -> None:
+    """Raises ArtifactError for settings that JSON cannot tell, and for texts of no length."""
+    try:
+        json.dumps(tuned.task.to_json(), allow_nan=False)
+    except ValueError as error:
+        raise ArtifactError(f"{path} has settings that are no numbers", "finite numbers", "tune it again") from error
+    if isinstance(tuned.task, Generation) and tuned.predictor.max_tokens < 1:
+        raise ArtifactError(
+            f"{path} writes texts of {tuned.predictor.max_tokens} tokens", "at least one token", "tune it again"
+        )
 
 
 def classifier_of(tuned: Tuned) -> PromptPredictor:
