@@ -19,6 +19,7 @@ from pegbox.serve.errors import TooLargeError
 from pegbox.serve.served import Served
 from pegbox.serve.settings import Limits
 from pegbox.serve.shelf import Kept
+from pegbox.task.chat import Chat
 
 Turns = list[dict[str, str | list[dict[str, str]]]]
 """A conversation: each turn's role and content (or from and value)."""
@@ -37,7 +38,7 @@ async def read(request: Request, given: Sequence[Given], served: Served) -> Rows
     limits = premises_of(request).limits
     _check_count(request, len(given), limits)
     if not served.tags:
-        conversing = served.tuned.prompt.is_conversation
+        conversing = isinstance(served.tuned.task, Chat)
         return _checked(_conversations(given, served.fields) if conversing else _fields(given), served, limits)
     _check_sizes(given, limits)
     rows = _checked(await run_in_threadpool(_sentences, given, served.fields), served, limits)
