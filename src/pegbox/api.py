@@ -17,6 +17,7 @@ from pegbox.data.check import which
 from pegbox.data.review import review
 from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.split import dev_split, few_shot
+from pegbox.data.stream import Reading
 from pegbox.errors import DataError, RunError, SettingsError
 from pegbox.evaluate.report import Report
 from pegbox.evaluate.scores import Evaluation, MeasuredEvaluation, evaluate_predictor, evaluate_task
@@ -213,7 +214,7 @@ def evaluate(
     if isinstance(data, Data) and sealed is None:
         raise DataError("data without test rows", "a sealed test part", "read it with test_size=0.2, or give rows to score")
     more = (*tuned.further_fields, *([] if group is None or group in tuned.further_fields else [group]))
-    rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(tuned.task.name, data, text, label, more)
+    rows, notes = (sealed.open("evaluate"), ()) if sealed is not None else _rows(tuned, data, text, label, more)
     rows = rows if group is None or rows.groups is not None else rows.grouped(group, tuned.task.reads(tuned.prompt))
     found: Evaluation | MeasuredEvaluation
     if isinstance(tuned.task, Classification):
@@ -247,10 +248,11 @@ def task_and_prompt(
 
 
 def _rows(
-    task: str, data: Any, text: str | None, label: str | None, fields: Sequence[str] = ()
+    tuned: Tuned, data: Any, text: str | None, label: str | None, fields: Sequence[str] = ()
 ) -> tuple[Rows, tuple[str, ...]]:
     """Rows to be scored, and what the reader guessed, left out or noticed."""
-    return entry(task).rows(data, text, label, True, fields=fields)
+    reading = Reading(known=frozenset(tuned.labels))
+    return entry(tuned.task.name).rows(data, text, label, True, fields=fields, reading=reading)
 
 
 def _fields_of(prompt: str | Prompt | None) -> tuple[str, ...]:

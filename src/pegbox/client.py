@@ -13,17 +13,28 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pegbox.data.dialogues import FIELD
 from pegbox.data.rows import Rows
 from pegbox.data.texts import as_rows
+from pegbox.data.words import joined, spans_in, texts_of, word_spans
 from pegbox.errors import DataError, ServerError, SettingsError
+from pegbox.prompt.turns import said
+
+if TYPE_CHECKING:
+    from pegbox.task.task import Task
 
 ROWS = 256
-"""Rows in one request."""
+"""Rows in one request, or words of sentences."""
+TEXTS = 32
+"""Rows to be written to in one request: each takes its time."""
+CLASSIFY, SEVERAL, TAG, CHAT = "classify", "multilabel", "tag", "chat"
+WRITING = ("generate", CHAT)
 TRIES = 8
 """How often a busy server is asked."""
 
@@ -94,56 +105,161 @@ class ServedPrompt:
         self._requests: list[tuple[str, int]] = []
 
     def __repr__(self) -> str:
-        return f"ServedPrompt({self.name!r} on {self.client.url}, labels {', '.join(self.labels)})"
+        what = f"labels {', '.join(self.labels)}" if self.labels else f"task {self.kind}"
+        return f"ServedPrompt({self.name!r} on {self.client.url}, {what})"
+
+    @property
+    def kind(self) -> str:
+        """Its task's name, as in `pegbox.task.registry.TASKS`."""
+        return str(self.about["task"])
+
+    @cached_property
+    def task(self) -> Task:
+        """Its task with its settings. Raises ServerError where the server tells none that this pegbox knows."""
+        from pegbox.task.registry import entry
+
+        try:
+            return entry(self.kind).task.from_json(self.about["settings"])
+        except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
+            raise ServerError(
+                f"{self.client.url} tells no settings of the task {self.kind!r} that are known here",
+                "a `pegbox serve` of the same version, with its model (not a gateway, which answers to OpenAI's clients)",
+                "use the same version here and there, or an OpenAI client",
+            ) from error
 
     @property
     def further_fields(self) -> tuple[str, ...]:
         """The columns that the prompt reads besides the text."""
         return tuple(name for name in self.about["fields"] if name != "text")
 
-    def predict(self, texts: Any) -> list[str]:
-        """The likeliest label for each text.
+    def predict(self, texts: Any) -> list[Any]:
+        """The likeliest label for each text, or whatever the task answers with: a tuple of labels, tags with spans, a text.
 
         Settings:
-            texts: strings, Rows, a DataFrame, a data set, or a file.
+            texts: strings, Rows, a DataFrame, a data set, or a file, as an artifact takes them.
+
+        Raises: ServerError, and what the task's reader says of texts that cannot be read.
         """
-        return [self.labels[at] for at in self.predict_proba(texts).argmax(axis=1)]
+        return self.answers(self._rows(texts)) if self.kind != CLASSIFY else self._likeliest(self.predict_proba(texts))
 
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
-        """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C]."""
-        rows = as_rows(texts, self.further_fields)
-        self._requests = []
-        found = [row for at in range(0, len(rows), ROWS) for row in self._asked(rows.fields[at : at + ROWS])]
-        self._last = rows, tuple(at for at, row in enumerate(found) if row["cut"])
+        """Probabilities of the labels, columns in the order of `labels`. Shape: [B, C].
+
+        Raises: SettingsError for a prompt that answers with something else than labels.
+        """
+        if not self.labels:
+            raise SettingsError(f"a prompt for {self.kind}", "a prompt whose answers are labels", "predict with it")
+        found = self._found(self._rows(texts))
         return np.array([[row["probabilities"][label] for label in self.labels] for row in found], dtype=np.float32)
+
+    def answers(self, rows: Rows) -> list[Any]:
+        """Each row's answer, as `pegbox.task.task.Answering.answers` gives it: of a classification its probabilities."""
+        if self.kind == CLASSIFY:
+            return list(self.predict_proba(rows))
+        return self._made(rows, self._found(rows))
 
     def cut_rows(self, rows: Rows) -> tuple[int, ...]:
         """Positions of the rows whose texts were cut to fit into the model's context."""
         if self._last is None or self._last[0] is not rows:
-            self.predict_proba(rows)
+            self._found(rows)
         assert self._last is not None
         return self._last[1]
 
-    def feedback(self, labels: Sequence[str | None]) -> None:
+    def feedback(self, labels: Sequence[str | Sequence[Any] | None]) -> None:
         """Tells the server what the right labels of the rows were that were predicted last; None where it is not known.
+
+        Settings:
+            labels: for each row its label; or its labels; or its entities, as spans (dicts of start, end and label).
 
         Raises: ServerError; DataError for another number of labels than there were rows.
         """
         if len(labels) != (count := sum(rows for _, rows in self._requests)):
             raise DataError(f"{len(labels)} labels for the {count} rows predicted last", "one for each", "say None if need be")
-        at = 0
+        told, at = [_told(label) for label in labels], 0
         for request, rows in self._requests:
-            self.client.ask("POST", "/v1/feedback", {"request": request, "labels": list(labels[at : at + rows])})
+            self.client.ask("POST", "/v1/feedback", {"request": request, "labels": told[at : at + rows]})
             at += rows
 
-    def _asked(self, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    def _likeliest(self, chances: NDArray[np.float32]) -> list[str]:
+        return [self.labels[at] for at in chances.argmax(axis=1)]
+
+    def _rows(self, texts: Any) -> Rows:
+        if self.kind == CLASSIFY:
+            return as_rows(texts, self.further_fields)
+        from pegbox.task.registry import entry
+
+        rows, _ = entry(self.kind).rows(texts, None, None, False, fields=self.further_fields)
+        return rows
+
+    def _found(self, rows: Rows) -> list[dict[str, Any]]:
+        """What the server predicts, row by row."""
+        self._requests = []
+        sent = [sent_row(self.kind, rows, at) for at in range(len(rows))]
+        parts = _parts([len(spans_in(one)) for one in rows.gold or ()] if self.kind == TAG else [1] * len(rows), self.kind)
+        found = [row for part in parts for row in self._asked(sent[part.start : part.stop], part.start)]
+        self._last = rows, tuple(at for at, row in enumerate(found) if row["cut"])
+        return found
+
+    def _made(self, rows: Rows, found: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Predictions as the task's own outputs."""
+        if self.kind == TAG:
+            from pegbox.task.tagging import tagged
+
+            return list(tagged(rows, [one["tags"] for one in found]))
+        return [tuple(one["labels"]) if self.kind == SEVERAL else one["text"] for one in found]
+
+    def _asked(self, rows: Sequence[Mapping[str, Any]], first: int) -> list[dict[str, Any]]:
         path = f"/v1/prompts/{urllib.parse.quote(self.name, safe='@')}/predict"
-        answer = self.client.ask("POST", path, {"rows": [dict(row) for row in rows]})
-        if tuple(answer["labels"]) != self.labels:
+        answer = self.client.ask("POST", path, {"rows": rows, "first": first})
+        if (answer["task"], tuple(answer["labels"])) != (self.kind, self.labels):
             raise ServerError(
-                f"{self.name} now answers with the labels {', '.join(answer['labels'])}",
-                f"the labels {', '.join(self.labels)}",
+                f"{self.name} now answers with the labels {', '.join(answer['labels']) or 'of no kind'} ({answer['task']})",
+                f"the labels {', '.join(self.labels) or 'of no kind'} ({self.kind})",
                 "ask the client for the prompt again, or for one of its versions",
             )
         self._requests.append((answer["request"], len(rows)))
         return list(answer["predictions"])
+
+
+def sent_row(kind: str, rows: Rows, at: int) -> dict[str, Any]:
+    """A row as it is sent, so that the server reads the very same.
+
+    Raises: DataError for a sentence whose words are neither those that its text is divided into nor joined by single spaces.
+    """
+    row = dict(rows.fields[at])
+    if kind == CHAT:
+        system = [("system", row["system"])] if "system" in row else []
+        turns = [{"role": role, "content": content} for role, content in (*system, *said(row[FIELD]))]
+        return {**{name: value for name, value in row.items() if name not in (FIELD, "system")}, "messages": turns}
+    if kind != TAG:
+        return row
+    spans, text = spans_in((rows.gold or ())[at]), row["text"]
+    if spans == word_spans(text):
+        return row
+    words = texts_of(text, spans)
+    if joined(words) != (text, spans):
+        raise DataError(
+            f"{rows.source}, row {rows.numbers[at]} has words of its own in a text of its own",
+            "the text, or its words with a space between each two",
+            "send one of them, or predict with the artifact",
+        )
+    return {**{name: value for name, value in row.items() if name != "text"}, "tokens": words}
+
+
+def _parts(sizes: Sequence[int], kind: str) -> list[range]:
+    """Rows of one request each: as many as together are no more than such a request should have, and at least one."""
+    most = TEXTS if kind in WRITING else ROWS
+    parts, start, held = [], 0, 0
+    for at, size in enumerate(sizes):
+        if at > start and held + size > most:
+            parts.append(range(start, at))
+            start, held = at, 0
+        held += size
+    return [*parts, range(start, len(sizes))] if sizes else []
+
+
+def _told(label: Any) -> Any:
+    """A row's right answer as `/v1/feedback` takes it."""
+    if label is None or isinstance(label, str):
+        return label
+    return [f"{one['start']}-{one['end']}:{one['label']}" if isinstance(one, Mapping) else str(one) for one in label]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,10 @@ from pegbox.backbone.mixed import score_together
 from pegbox.backbone.seam import Choices
 from pegbox.backbone.tiny import FAMILIES, tiny, tiny_family
 from pegbox.data.rows import Rows
+from pegbox.data.sentences import read_sentences
+from pegbox.data.words import WordRows, word_rows
 from pegbox.errors import PromptError
-from pegbox.prompt import Prompt, parse
+from pegbox.prompt import Prompt, SoftSlot, parse
 
 LONG = "so long a day it was " * 40
 TEXTS = ["a fine day", "", "so dull [answer] {text}", LONG, "Grüße <|im_end|>"]
@@ -47,6 +51,60 @@ def test_a_row_scores_in_a_mixed_batch_as_it_does_alone(family: str) -> None:
         alone = HuggingFaceBackbone(tiny_family(family)).bind(prompt, rows, Choices(WORDS))
         for at in range(len(rows)):
             np.testing.assert_allclose(found[at], alone.score([at])[0, 0], atol=1e-4, rtol=0)
+
+
+SENTENCES = ["Ann saw Ann in Rome", "no", "Grüße <|im_end|> {word}"]
+ASKING = ["[soft a 5]Text: {text} Word: {word} [answer]", "{before}<{bare}>{after}: [answer]"]
+
+
+def asked(backbone: HuggingFaceBackbone, notation: str, sentence: str) -> tuple[Prompt, WordRows]:
+    prompt = parse(notation)
+    rng = np.random.default_rng(1)
+    shapes = {name: (slot.length, backbone.width) for name, slot in prompt.slots.items() if isinstance(slot, SoftSlot)}
+    filled = prompt.fill(**{name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()})
+    return filled, replace(word_rows(read_sentences([sentence]).rows), labels=None)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES])
+@pytest.mark.parametrize("notation", ASKING)
+def test_words_that_branch_off_from_their_sentence_score_as_alone(family: str, notation: str) -> None:
+    """All sentences at once, beside a row of another prompt; where a family cannot fold, its words go as rows of their own."""
+    backbone = HuggingFaceBackbone(tiny_family(family))
+    other = backbone.standing(prompts(backbone.width)[0], WORDS).ask(Rows.from_texts(["a fine day"]))[0].passages
+    families = []
+    for sentence in SENTENCES:
+        prompt, rows = asked(backbone, notation, sentence)
+        families.append((prompt, rows, backbone.standing(prompt, WORDS).ask(rows)))
+    stems = [
+        (mixed.stem_of(every), every) for _, _, made in families if len(every := [p for one in made for p in one.passages]) > 1
+    ]
+    lengths = [0 if stem is None else len(stem.codes) for stem, _ in stems]
+    backbone.advance([*(stem for stem, _ in stems if stem is not None), *other])
+    for length, (stem, every) in zip(lengths, stems, strict=True):
+        if stem is not None:
+            mixed.branch_off(stem, length, every)
+    backbone.advance([passage for _, _, made in families for one in made for passage in one.passages])
+    for prompt, rows, made in families:
+        alone = HuggingFaceBackbone(tiny_family(family)).bind(prompt, rows, Choices(WORDS)).score(range(len(rows)))[0]
+        for at, one in enumerate(made):
+            found = one.passages[0].standing.read(one.passages)
+            np.testing.assert_allclose(found, alone[at], atol=1e-4, rtol=0)
+
+
+def test_what_differs_in_its_slots_has_no_stem() -> None:
+    backbone = HuggingFaceBackbone(tiny())
+    first, other = (backbone.standing(prompt, ("good", "bad")) for prompt in prompts(64)[:2])
+    rows = Rows.from_texts(["a fine day", "a fine dog"])
+    passages = [one.passages[0] for one in first.ask(rows)]
+    stem = mixed.stem_of(passages)
+    assert stem is not None
+    assert len(stem.codes) == len(" a fine d")  # a token is a byte; the prompt's own beginning is kept already
+    assert mixed.stem_of([passages[0], other.ask(rows)[0].passages[0]]) is None
+    bare = backbone.standing(prompts(64)[3], ("good", "bad"))
+    assert mixed.stem_of([one.passages[0] for one in bare.ask(Rows.from_texts(["ab", "cd"]))]) is None
+    vectors = np.random.default_rng(0).normal(0, 0.3, (2 + 3, 64)).astype(np.float32)  # one look, made from each row's text
+    made = backbone.standing(parse("[input s 2]{text} Mood: [answer]").fill(s=vectors), ("good", "bad"))
+    assert mixed.stem_of([one.passages[0] for one in made.ask(rows)]) is None
 
 
 def test_long_texts_are_read_in_chunks_and_short_ones_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:

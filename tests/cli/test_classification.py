@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import pegbox
 from pegbox.cli import main
 
 QUICK = ("--model", "tiny", "--budget", "8ktokens")
@@ -55,6 +56,13 @@ def test_several_labels_from_tuning_to_prediction(run: Run, clauses: Path, tmp_p
     assert found["hamming_loss"]["value"] <= 1
     out, _ = run("evaluate", "made", clauses)
     assert "Hamming loss" in out
+    few = tmp_path / "few.csv"
+    few.write_text("text,labels\nyou pay the court 1,fee|law\nwe greet you,\nyou pay,fee\n", encoding="utf-8")
+    out, err = run("evaluate", "made", few, "--json")
+    assert (json.loads(out)["rows"], set(json.loads(out)["parts"])) == (3, {"fee", "law"})
+    assert "divided by '|'" in " ".join(json.loads(out)["notes"])
+    found = pegbox.evaluate(pegbox.load(tmp_path / "made"), [{"text": "you pay", "labels": "fee; law"}])
+    assert found.rows == 1
     texts = tmp_path / "new.csv"
     texts.write_text("text\nyou pay 1\nwe greet you\n", encoding="utf-8")
     out, _ = run("predict", "made", texts, "--json")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pegbox.data.rows import Rows
 from pegbox.data.sentences import rarest, read_sentences
 from pegbox.data.stream import Reading
 from pegbox.data.tagged import read_tagged, types_of
@@ -227,3 +228,24 @@ def test_sentences_of_the_test_part_are_no_dev_sentences() -> None:
     assert found.dev is not None
     assert found.dev.column() == ["in Paris"]
     assert any("left out 1 sentence" in note for note in found.notes)
+
+
+def test_an_unknown_encoding_of_a_conll_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("Ann B-PER\n")
+    with pytest.raises(SettingsError, match=r"encoding 'utf-99'\n  expected: an encoding that Python knows"):
+        read_sentences(tmp_path / "a.conll", reading=Reading("utf-99"))
+
+
+def test_rows_are_sentences_whose_words_are_found_where_they_have_none() -> None:
+    found = read_sentences(Rows.from_texts(["Ann saw."])).rows
+    assert found.gold == ({"words": [[0, 3], [4, 7], [7, 8]], "tags": None},)
+    tagged = read_sentences([(["Ann", "saw"], ["B-PER", "O"])]).rows
+    assert read_sentences(tagged, labelled=True).rows == tagged
+    for rows, came in (
+        (Rows.from_texts(["Ann"]), "row 1 has no tags"),
+        (Rows.from_texts([" "]), "row 1 has no words"),
+        (Rows(({"text": "a"},), gold=(["a reference"],)), "row 1 has no words"),
+        (Rows(({"other": "a"},)), "row 1 has no field 'text'"),
+    ):
+        with pytest.raises(DataError, match=came):
+            read_sentences(rows, labelled=True)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from pegbox.errors import DataError
 from pegbox.evaluate.confused import costliest
+from pegbox.evaluate.recommend import recommend
 from pegbox.evaluate.record import Cell, Comparison, Cost
 from pegbox.evaluate.report import Report
 from pegbox.evaluate.summary import summarise
@@ -181,3 +182,11 @@ def test_a_measure_that_is_no_share_cannot_be_the_main_one() -> None:
     odd = replace(comparison(cell("a", first(3))), measures=("hand_length", "hand_f1"))
     with pytest.raises(DataError, match="spans a row as the main measure"):
         summarise(odd, 50, 50)
+
+
+def test_the_table_of_words_is_called_what_it_is() -> None:
+    found = comparison(
+        *(replace(cell(name, first(20)), statistics={"entity_f1": np.ones((ROWS, 3))}) for name in ("majority", "probe"))
+    )
+    warning = recommend(summarise(replace(found, measures=("entity_f1",)), 500, 200), found.settings).warnings[0]
+    assert "surely better than always giving each word the type that it mostly has: look at the labels" in warning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 import uvicorn
+from tests.serve.kinds import made_prompts
 
 from pegbox.artifact import Tuned
 from pegbox.backbone.huggingface import HuggingFaceBackbone
@@ -80,8 +81,6 @@ def _until(true: Callable[[], Any], seconds: float = 20) -> None:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Starts a server with prompts of these kinds and settings of `House.build`."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def made(*kinds: str, **settings: Any) -> Served:
@@ -115,3 +114,24 @@ def make_prompt() -> Callable[..., Tuned]:
 def until() -> Callable[..., None]:
     """Waits until something is so."""
     return _until
+
+
+@pytest.fixture(scope="session")
+def kinds() -> dict[str, Tuned]:
+    """A prompt of every kind, by name; see `tests.serve.kinds`."""
+    return made_prompts()
+
+
+@pytest.fixture
+def start_all(tmp_path: Path, kinds: dict[str, Tuned]) -> Iterator[Callable[..., tuple[House, httpx2.Client]]]:
+    """Starts a server with a prompt of every kind and settings of `House.build`."""
+    with ExitStack() as stack:
+
+        def made(**settings: Any) -> tuple[House, httpx2.Client]:
+            for name, tuned in kinds.items():
+                tuned.save(tmp_path / "prompts" / name)
+            house = House.build(tmp_path / "prompts", HuggingFaceBackbone(tiny()), look_every=0.05, **settings)
+            url = stack.enter_context(running(make_app(house)))
+            return house, stack.enter_context(httpx2.Client(base_url=url, timeout=30))
+
+        yield made

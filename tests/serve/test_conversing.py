@@ -88,11 +88,7 @@ def test_messages_that_are_no_conversation_are_refused(http: httpx2.Client, mess
     assert came in said.text
 
 
-def test_labels_are_not_to_be_had_of_it_and_forms_are_not_served(
-    http: httpx2.Client, prompts: dict[str, Tuned], tmp_path: Path
-) -> None:
-    said = http.post("/v1/prompts/line/predict", json={"rows": ["one"]})
-    assert 400 <= said.status_code < 500
+def test_forms_are_not_served(prompts: dict[str, Tuned], tmp_path: Path) -> None:
     tuned = prompts["line"]
     formed = TextPredictor(tuned.prompt, Generation(regex="a+"), tuned.backbone, 5)  # type: ignore[arg-type]
     Tuned(formed).save(tmp_path / "formed")

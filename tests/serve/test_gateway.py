@@ -19,6 +19,7 @@ import torch
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+import pegbox
 from pegbox.artifact import Tuned
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.layout import Slot, Speller, fill_frame, frame
@@ -35,7 +36,11 @@ from pegbox.serve.shelf import Shelf
 from pegbox.serve.upstream import Upstream
 from pegbox.task.calibration import Calibration
 from pegbox.task.classification import Classification
+from pegbox.task.decoding import Grammar
+from pegbox.task.generation import Generation, TextPredictor
+from pegbox.task.many_labels import MultiLabel, SetPredictor
 from pegbox.task.predictor import PromptPredictor
+from pegbox.task.tagging import Tagging, TagPredictor
 
 KEY = "their-key"
 TEXT = "a fine day"
@@ -352,6 +357,35 @@ def test_what_cannot_be_carried_is_said_at_the_start(lane: Any, tmp_path: Path, 
     assert "--content-format openai" in why["oneline"]
     assert "last turn begins with the answer" in why["opening"]
     assert all("expected:" in text and "what to do:" in text for text in why.values())
+
+
+def test_it_predicts_nothing_itself_and_says_so(lane: Any, tmp_path: Path, tiny_backbone: HuggingFaceBackbone) -> None:
+    task = MultiLabel(("a", "b"))
+    sets = SetPredictor(task, PromptPredictor(parse("{text} [answer]"), task.choice, tiny_backbone), (0.5, 0.5))
+    types = Tagging(("PER",))
+    words = PromptPredictor(parse("{text} {word} [answer]"), types.of_words, tiny_backbone)
+    tags = TagPredictor(words, types, Grammar.counted(types.types, [["B-PER", "O"]]))
+    Tuned(sets).save(tmp_path / "prompts" / "sets")
+    Tuned(tags).save(tmp_path / "prompts" / "tags")
+    text = TextPredictor(parse("[user] Say: {text} [assistant] [answer]"), Generation(), tiny_backbone, 5)
+    Tuned(text).save(tmp_path / "prompts" / "line")
+    found = lane("words")
+    why = {one["folder"]: one["why"] for one in found.http.get("/v1/prompts").json()["broken"]}
+    assert {name: text.split(" is for ")[1].split("\n")[0] for name, text in why.items()} == {
+        "sets": "multilabel",
+        "tags": "tag",
+    }
+    assert found.chat("line").status_code == 200  # its text is the upstream's
+    for name, status in (("p0", 400), ("line", 400), ("tags", 404)):
+        answer = found.http.post(f"/v1/prompts/{name}/predict", json={"rows": ["a"]})
+        assert answer.status_code == status
+        assert {"came", "expected", "remedy"} <= answer.json()["error"].keys()
+    client = pegbox.Client(str(found.http.base_url))
+    for name in ("p0", "line"):
+        with pytest.raises(ServerError, match="a gateway, which holds no model"):
+            client.prompt(name).predict(["a"])
+    with pytest.raises(ServerError, match="tells no settings of the task 'generate'"):
+        client.prompt("line").task  # noqa: B018
 
 
 def test_calibration_may_be_dropped_and_another_models_prompt_may_not_come_in(

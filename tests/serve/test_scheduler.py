@@ -189,7 +189,7 @@ def test_texts_are_written_beside_each_other_as_alone(desk: Callable[..., Desk])
     for work in works:
         one.scheduler.submit(work)
     one.gate.open.set()
-    found = [work.future.result(20) for work in works]
+    found = [work.future.result(20)[0] for work in works]
     one.scheduler.stop(20)
     for served, text, at in ((one.soft, "a fine day", 0), (one.words, "dull", 1)):
         alone = one.backbone.generate(served.tuned.prompt, Rows.from_texts([text]), max_tokens=works[at].wish.tokens)
@@ -206,7 +206,7 @@ def test_drawn_texts_depend_on_their_seed_alone_and_stop_where_told(desk: Callab
         work = Writing(one.soft, Rows.from_texts(["a"]), wish, 20)
         others = [one.score(one.words, f"{n}") for n in range(3)] if beside else []
         one.scheduler.submit(work)
-        found = work.future.result(20)
+        (found,) = work.future.result(20)
         assert all(other.future.result(20) for other in others)
         return found
 

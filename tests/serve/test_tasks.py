@@ -13,7 +13,7 @@ from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
 from pegbox.prompt import parse
 from pegbox.prompt.names import Name
-from pegbox.serve.asking import labelled
+from pegbox.serve.predicted import labelled
 from pegbox.serve.served import open_served
 from pegbox.task.classification import Classification
 from pegbox.task.long import Long

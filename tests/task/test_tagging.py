@@ -4,6 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from pegbox.api import compare
+from pegbox.artifact import Tuned
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
@@ -178,3 +180,37 @@ def test_a_type_that_only_other_rows_have_is_missed_and_no_error() -> None:
     assert not any("ORG" in tag for tag in said.tags)
     assert task.statistics([said], odd)["entity_f1"][0, 2] == 1  # the entity that was there counts as missed
     assert found.cut_rows(odd) == ()
+
+
+def test_rows_are_tagged_and_compared_as_they_are(backbone: HuggingFaceBackbone) -> None:
+    rows = sentences(30)
+    task, prompt = make(rows, Asked())
+    tuned = Tuned(task.predictor(prompt, backbone, rows))
+    texts = [row["text"] for row in rows][:3]
+    assert [one.tags for one in tuned.predict(Rows.from_texts(texts))] == [one.tags for one in tuned.predict(texts)]
+    assert [len(one.words) for one in tuned.predict(rows)] == [len(gold["words"]) for gold in rows.gold or ()]
+    report = compare(rows, task="tag", model=backbone, methods=["majority"], budget="1ktokens")
+    assert report.summary.best.main.value > 0.9  # places stand in both parts
+    for verb in (
+        lambda: compare(Rows.from_texts(texts), task="tag", model=backbone),
+        lambda: tuned.predict(Rows(({"x": "a"},))),
+    ):
+        with pytest.raises(DataError, match="row 1 has no"):
+            verb()
+
+
+def test_a_damaged_state_is_refused(backbone: HuggingFaceBackbone) -> None:
+    rows = sentences(30)
+    task, prompt = make(rows, Asked())
+    state = task.predictor(prompt, backbone, rows).state()
+    assert task.restored(prompt, backbone, state).state() == state
+    grammar, scaling = state["grammar"], state["scaling"]
+    for damaged in (
+        {**state, "grammar": {**grammar, "types": ["O", "PER"]}},
+        {**state, "grammar": {**grammar, "steps": grammar["steps"][:-1]}},
+        {**state, "grammar": {**grammar, "scale": float("nan")}},
+        {**state, "scaling": {**scaling, "offsets": [0.0]}},
+        {**state, "scaling": {**scaling, "weights": [[float("inf")] * 3] * 3}},
+    ):
+        with pytest.raises(ValueError, match="steps or a scaling of other types"):
+            task.restored(prompt, backbone, damaged)

@@ -11,6 +11,8 @@ so that a short one beside it need not wait for its end.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -20,11 +22,12 @@ import torch
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Frozen
 from pegbox.backbone.input_made import readings
-from pegbox.backbone.layout import Ids, Own, Slot, Speller, cut_to, fill_frame, frame, slot_ids
+from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
 from pegbox.backbone.live import Variants, codes, variants
 from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
 from pegbox.backbone.storage import KeysValues
+from pegbox.backbone.trees import LARGEST, read_folded
 from pegbox.backbone.trie import answer_trie
 from pegbox.data.rows import Rows
 from pegbox.errors import PromptError
@@ -44,6 +47,7 @@ class Passage:
         codes: what is still to be read.
         wanted: of how many last positions the hidden states are asked for; at least 1.
         keep: whether its keys and values are kept, to go on from.
+        stem: what it branched off from, which is its head now; see `branch_off`.
         values: what stands in the prompt's slots for this row.
 
     Shape: states [wanted, H], once it is read to its end.
@@ -55,6 +59,7 @@ class Passage:
     values: Variants
     wanted: int = 1
     keep: bool = False
+    stem: Passage | None = None
     states: torch.Tensor | None = None
 
     @property
@@ -212,11 +217,42 @@ class Standing:
 
 @torch.no_grad()
 def advance(engine: Engine, passages: Sequence[Passage]) -> int:
-    """Reads all passages on, to the end or by a chunk, those of near length in one pass; returns how many positions that is."""
+    """Reads all passages on, to the end or by a chunk, those of near length in one pass; returns how many positions that is.
+
+    Those that branched off from one stem are folded into a tree, in which it is held once.
+    """
+    families: dict[int, list[Passage]] = {}
+    for passage in passages:
+        families.setdefault(id(passage.stem), []).append(passage)
+    single, folded, before = families.pop(id(None), []), [], engine.spent.forward
+    for some in families.values():
+        if len(some) > 1 and sum(len(one.codes) for one in some) <= LARGEST and engine.packs:
+            folded.append(some)
+        else:
+            single.extend(some)
+    _read_singly(engine, single)
+    _read_folded(engine, folded)
+    return engine.spent.forward - before
+
+
+def _read_singly(engine: Engine, passages: Sequence[Passage]) -> None:
     rows = [Row(passage.head, passage.part, len(passage.part), 0, at) for at, passage in enumerate(passages)]
     for batch in batches(rows) if rows else ():
         _pass(engine, [passages[at] for at in batch], [rows[at].codes for at in batch])
-    return sum(len(row.codes) for row in rows)
+
+
+def _read_folded(engine: Engine, families: Sequence[Sequence[Passage]]) -> None:
+    """Reads families of passages with one head each to their ends."""
+    passages = [one for some in families for one in some]
+    rows = [Row(one.head, one.codes, len(one.codes) - one.wanted + 1, at, at) for at, one in enumerate(passages)]
+    ends = list(itertools.accumulate(len(some) for some in families))
+    together = [range(end - len(some), end) for end, some in zip(ends, families, strict=True)]
+
+    def embeds(codes: Sequence[Ids], whose: Sequence[int]) -> torch.Tensor:
+        return _embeds(engine, [passages[at] for at in whose], codes)
+
+    for one, states in zip(passages, read_folded(rows, together, embeds, engine) if rows else (), strict=True):
+        one.codes, one.states = (), states
 
 
 def _pass(engine: Engine, passages: Sequence[Passage], codes: Sequence[Ids]) -> None:
@@ -249,6 +285,33 @@ def _joined(head: Head, kept: KeysValues) -> Head:
     *before, last = head
     keys = torch.cat([last.keys, kept.keys], dim=2)
     return (*before, KeysValues(keys, torch.cat([last.values, kept.values], dim=2)))
+
+
+def stem_of(passages: Sequence[Passage]) -> Passage | None:
+    """What passages of one prompt begin with alike, such as the words of a sentence: it is read once, and kept.
+
+    Once it is done, `branch_off` lets each passage look back on it. None where they begin differently, or differ in what stands
+    in the prompt's slots.
+    """
+    first = passages[0]
+    if any(one.values is not first.values or not _same(one.head, first.head) for one in passages):
+        return None
+    common = common_start([one.codes[: len(one.codes) - one.wanted] for one in passages])
+    return Passage(first.standing, first.head, common, first.values, keep=True) if common else None
+
+
+def branch_off(stem: Passage, length: int, passages: Sequence[Passage]) -> None:
+    """Makes passages go on from a stem that was read to its end.
+
+    Settings:
+        length: the stem's positions, which the passages begin with.
+    """
+    for one in passages:
+        one.head, one.codes, one.stem = stem.head, one.codes[length:], stem
+
+
+def _same(one: Head, other: Head) -> bool:
+    return len(one) == len(other) and all(map(operator.is_, one, other))
 
 
 def score_together(asked: Sequence[tuple[Standing, Rows]]) -> list[torch.Tensor]:

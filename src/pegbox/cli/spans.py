@@ -32,16 +32,18 @@ def write_spans(tagger: Tagging, found: Sentences, out: TextIO, *, as_json: bool
     writer = None if as_json else csv.writer(out, lineterminator="\n")
     if writer is not None:
         writer.writerow([*names, column])
+    cut: list[int] = []
     for first in range(0, len(found.rows), _AT_ONCE):
         index = range(first, min(first + _AT_ONCE, len(found.rows)))
-        for at, answer in zip(index, tagger.answers(found.rows.take(index)), strict=True):
+        some = found.rows.take(index)
+        for at, answer in zip(index, tagger.answers(some), strict=True):
             record, spans = found.records[at], answer.spans()
             if writer is None:
                 out.write(json.dumps({**record, column: spans}, ensure_ascii=False, default=str) + "\n")
             else:
                 cells = [_cell(record.get(name, "")) for name in names]
                 writer.writerow([*cells, json.dumps(spans, ensure_ascii=False)])
-    cut = [found.rows.numbers[at] for at in tagger.cut_rows(found.rows)]
+        cut.extend(some.numbers[at] for at in tagger.cut_rows(some))
     if not cut:
         return list(found.notes)
     more = " and more" if len(cut) > 5 else ""

@@ -6,8 +6,9 @@ import io
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -29,10 +30,6 @@ from pegbox.cli.options import (
     listed,
 )
 from pegbox.cli.printing import aloud, print_json
-
-if TYPE_CHECKING:
-    from pegbox.artifact import Tuned
-    from pegbox.cli.predictions import Predicting
 
 
 def evaluate(
@@ -60,7 +57,8 @@ def evaluate(
     from pegbox.task.registry import entry
 
     known, task = read_prompt(prompt), read_task(prompt)  # complain of a damaged artifact before anything is read
-    reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
+    labels = frozenset(getattr(task, "labels", ()))
+    reading = Reading(encoding, not no_quotes, field_limit, on_problem, labels)  # type: ignore[arg-type]  # it is checked there
     more = _further(fields, task.reads(known))
     more = more if group is None or group in more else (*more, group)
     rows, notes = entry(task.name).rows(data, text, label, True, fields=more, reading=reading)
@@ -106,10 +104,11 @@ def predict(
     from pegbox.data.table import stream_rows
 
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    if server is None and _task_of(prompt) != "classify":
-        _answer(prompt, data, text, fields, reading, as_json, (model, device))
+    found = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
+    if found.task != "classify":
+        _answer(found, data, text, fields, reading, as_json)
         return
-    further, opened = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
+    further, opened = found.further, found.opened
     tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
     first = next(tables)  # complains of a bad file before the model is loaded
     tuned = opened()
@@ -118,56 +117,66 @@ def predict(
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
 
 
-def _task_of(prompt: str) -> str:
-    from pegbox.artifact import read_folder
+@dataclass(frozen=True)
+class _Found:
+    """A prompt that was found, here or on a server.
 
-    return str(read_folder(prompt)[1].get("task", "classify"))
+    Settings:
+        task: its task's name.
+        further: the columns that it reads besides the text.
+        opened: loads it: what `write_predictions`, `write_answers` or `write_spans` takes.
+    """
+
+    task: str
+    further: tuple[str, ...]
+    opened: Callable[[], Any]
 
 
-def _answer(
-    prompt: str, data: str, text: str | None, fields: str | None, reading: Any, as_json: bool, where: tuple[str | None, str]
-) -> None:
-    """Prints what a prompt of another task than classification answers with."""
+def _here(prompt: str, model: str | None, device: str) -> _Found:
+    """An artifact; complains of a damaged one at once."""
     from pegbox.artifact import load, read_prompt, read_task
+
+    known, task = read_prompt(prompt), read_task(prompt)
+
+    def opened() -> Any:
+        tuned = load(prompt, model, device)
+        return tuned if task.name == "classify" else tuned.predictor
+
+    return _Found(task.name, _further(None, task.reads(known)), opened)
+
+
+def _there(prompt: str, server: str, key_file: Path | None) -> _Found:
+    """A prompt on a server."""
+    from pegbox.client import Client
+
+    key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
+    served = Client(server, key).prompt(prompt)
+    return _Found(served.kind, served.further_fields, lambda: served)
+
+
+def _answer(found: _Found, data: str, text: str | None, fields: str | None, reading: Any, as_json: bool) -> None:
+    """Prints what a prompt of another task than classification answers with."""
     from pegbox.cli.answers import write_answers
     from pegbox.task.registry import entry
 
-    task = read_task(prompt)
-    more = _further(fields, task.reads(read_prompt(prompt)))
-    if task.name == "tag":
-        _tag(data, text, more, reading, as_json, lambda: load(prompt, *where))
+    more = found.further if fields is None else listed(fields)
+    if found.task == "tag":
+        _tag(data, text, more, reading, as_json, found.opened)
         return
-    rows, notes = entry(task.name).rows(data, text, None, False, fields=more, reading=reading)
-    tuned = load(prompt, *where)
-    aloud((*notes, *write_answers(tuned, rows, sys.stdout, as_json)))
+    rows, notes = entry(found.task).rows(data, text, None, False, fields=more, reading=reading)
+    aloud((*notes, *write_answers(found.opened(), rows, sys.stdout, as_json)))
 
 
-def _tag(data: str, text: str | None, fields: Sequence[str], reading: Any, as_json: bool, opened: Callable[[], Tuned]) -> None:
+def _tag(data: str, text: str | None, fields: Sequence[str], reading: Any, as_json: bool, opened: Callable[[], Any]) -> None:
     """Prints the spans of the entities in a file's texts, in these texts' own characters, beside the user's own columns."""
     from pegbox.cli.spans import write_spans
     from pegbox.data.sentences import read_sentences
 
     found = read_sentences(data, text, None, False, fields=fields, reading=reading)  # complains before the model is loaded
-    tagger = opened().predictor
+    tagger = opened()
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     aloud(write_spans(tagger, found, sys.stdout, as_json=as_json))
-
-
-def _here(prompt: str, model: str | None, device: str) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
-    """An artifact's columns besides the text, and how to load it; complains of a damaged one at once."""
-    from pegbox.artifact import load, read_prompt
-
-    return _further(None, read_prompt(prompt).field_names), lambda: load(prompt, model, device)
-
-
-def _there(prompt: str, server: str, key_file: Path | None) -> tuple[tuple[str, ...], Callable[[], Predicting]]:
-    """The same for a prompt on a server."""
-    from pegbox.client import Client
-
-    key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
-    served = Client(server, key).prompt(prompt)
-    return served.further_fields, lambda: served
 
 
 def show(prompt: Folder, model: Moved = None, as_json: Json = False) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pegbox.data.check import Problem, count
-from pegbox.data.files import bad_encoding, no_file
+from pegbox.data.files import bad_encoding, check_encoding, no_file
 from pegbox.data.stream import Reading, Record, Stream
 from pegbox.errors import DataError
 
@@ -49,11 +49,13 @@ def open_conll(path: Path, reading: Reading, columns: Columns) -> Stream:
 
     Columns are parted by tabs, in lines that have one, else by spaces. Lines of -DOCSTART- are skipped.
 
-    Raises: DataError for a missing file, and while reading for wrong encoding.
+    Raises: SettingsError for an unknown encoding; DataError for a missing file, and while reading for wrong encoding.
     """
     path = path.expanduser()
     if not path.is_file():
         raise no_file(path)
+    if reading.encoding is not None:
+        check_encoding(reading.encoding)
     stream = Stream(str(path), columns=["text", "spans"], named=False)
     stream.items = _sentences(path, reading, columns, stream)
     return stream

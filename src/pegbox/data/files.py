@@ -30,7 +30,7 @@ def open_file(path: Path, reading: Reading) -> Stream:
             "save it as one of these, or rename it if it is one of these",
         )
     if reading.encoding is not None:
-        _check_encoding(reading.encoding)
+        check_encoding(reading.encoding)
     stream = Stream(str(path))
     stream.items = _decoded(reader, path, reading, stream)
     return stream
@@ -55,7 +55,8 @@ def no_file(path: Path) -> DataError:
     return DataError(f"there is no file {path}", "a file that exists", f"{guess}see that the path is right from this folder")
 
 
-def _check_encoding(name: str) -> None:
+def check_encoding(name: str) -> None:
+    """Raises SettingsError for an encoding that Python does not know."""
     try:
         codecs.lookup(name)
     except LookupError:

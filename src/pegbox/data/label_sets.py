@@ -81,13 +81,8 @@ def read_sets(
     *,
     fields: Sequence[str] = (),
     reading: Reading = PLAIN,
-    known: frozenset[str] = frozenset(),
 ) -> Table:
-    """One table whose rows have lists of labels.
-
-    Settings:
-        known: the training rows' labels, by which the mark between labels is found in few rows.
-    """
+    """One table whose rows have lists of labels."""
     if isinstance(source, Rows) and source.gold is not None:
         return Table(source, (), (), read_table(replace(source, gold=None)).choice, named=False)
     stream = open_source(source, reading)
@@ -95,7 +90,7 @@ def read_sets(
     column = label or _guessed(stream, items)
     notes: list[str] = []
     if column is not None:
-        items = list(_as_lists(items, column, stream.name, notes, known))
+        items = list(_as_lists(items, column, stream.name, notes, reading.known))
     stream.items = iter(items)
     table = read_table(stream, text, column, True, fields=fields, reading=reading)
     rows = table.rows
@@ -174,8 +169,8 @@ def _like(other: Any, main: Table, reading: Reading, notes: list[str]) -> Rows:
         text = [column for column in columns if column in main.choice.needed]
         fields = tuple(column for column in columns if column not in main.choice.needed)
         label = main.choice.label
-    known = frozenset(one for own in main.rows.gold or () for one in own)
-    table = read_sets(other, text, label, fields=fields, reading=reading, known=known)
+    reading = replace(reading, known=frozenset(one for own in main.rows.gold or () for one in own))
+    table = read_sets(other, text, label, fields=fields, reading=reading)
     notes += [*table.notes, *review(table.rows)]
     return table.rows
 

@@ -73,6 +73,7 @@ def read_sentences(
     Settings:
         source: a CoNLL file; a table of texts with spans, or of lists of words and tags (.jsonl, .json, .parquet, .csv, a
             datasets.Dataset, a DataFrame, a list of dicts); a list of (words, tags) pairs, or of texts; "sample:entities".
+            Rows, whose words are found in their texts where they have none yet.
         text: the column of the text or of the words; of a CoNLL file its number. None: guessed by its name.
         label: the column of the spans or the tags; of a CoNLL file its number, the last by default.
         labelled: True: there must be tags; False: none are read; None: they are taken where there are some.
@@ -81,6 +82,8 @@ def read_sentences(
     Raises: DataError with the source, the sentences and what to do.
     """
     check_scheme(scheme)
+    if isinstance(source, Rows):
+        return _of_rows(source, labelled)
     how = reading or Reading()
     stream = _open(source, how, text, label, labelled)
     problems: list[Problem] = []
@@ -93,6 +96,26 @@ def read_sentences(
     rows = _rows(kept, tags, stream.name, fields)
     records = tuple(_record(one, stream) for one in kept)
     return Sentences(rows, records, tuple(stream.columns), (*stream.notes, *notes))
+
+
+def _of_rows(rows: Rows, labelled: bool | None) -> Sentences:
+    """Rows as sentences: as they are where they have words, else with the words of their texts."""
+    texts = rows.column("text")
+    gold = rows.gold or tuple({WORDS: [list(word) for word in word_spans(text)], TAGS: None} for text in texts)
+    for number, one in zip(rows.numbers, gold, strict=True):
+        seen = isinstance(one, Mapping) and TAGS in one and one.get(WORDS)
+        if not seen or (labelled and one[TAGS] is None):
+            what = "no tags" if seen else "no words"
+            raise DataError(
+                f"{rows.source}, row {number} has {what}",
+                "rows of sentences, with a tag for each word where they are to be learned from or scored",
+                "give (words, tags) pairs, or a file or table with tags or spans",
+            )
+    found = replace(rows, gold=gold)
+    if rows.labels is None and all(one[TAGS] is not None for one in gold):
+        found = replace(found, labels=rarest([one[TAGS] for one in gold]))
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    return Sentences(found, rows.fields, columns)
 
 
 def _open(source: Any, reading: Reading, text: str | None, label: str | None, labelled: bool | None) -> Stream:

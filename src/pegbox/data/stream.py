@@ -18,12 +18,14 @@ class Reading:
         quotes: whether a double quote at the start of a CSV or TSV cell wraps the cell.
         field_limit: the most characters that one cell may hold.
         on_problem: "error" stops at rows that cannot be used; "drop" leaves them out with a note.
+        known: labels that rows may have, where that is known: by them the mark between several in a cell is found in few rows.
     """
 
     encoding: str | None = None
     quotes: bool = True
     field_limit: int = FIELD_LIMIT
     on_problem: OnProblem = "error"
+    known: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_policy(self.on_problem)

@@ -45,7 +45,7 @@ def read_tagged(
     """
     reading = Reading(encoding, quotes, field_limit, on_problem)
     source, test, dev = parts_of(source, test, dev)
-    if source == _SAMPLE and test is None and test_size:
+    if isinstance(source, str) and source == _SAMPLE and test is None and test_size:
         test = f"{_SAMPLE}/test"
     notes: list[str] = []
 

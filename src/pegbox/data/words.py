@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -74,17 +75,14 @@ def names(words: Sequence[str]) -> list[str]:
 
     As many words before it as make it the only one so called, three words in all at most. What stands between them is a space.
     """
+    runs = Counter(tuple(words[at : at + size]) for size in range(1, _NAMED_BY) for at in range(len(words) - size + 1))
     found = []
     for at in range(len(words)):
         size = 1
-        while size < _NAMED_BY and size <= at and _count(words, words[at - size + 1 : at + 1]) > 1:
+        while size < _NAMED_BY and size <= at and runs[tuple(words[at - size + 1 : at + 1])] > 1:
             size += 1
         found.append(" ".join(words[at - size + 1 : at + 1]))
     return found
-
-
-def _count(words: Sequence[str], run: Sequence[str]) -> int:
-    return sum(list(words[at : at + len(run)]) == list(run) for at in range(len(words) - len(run) + 1))
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,8 @@ def _warnings(summary: Summary) -> list[str]:
     top, prompted = summary.top, [line for line in summary.methods if line.prompted]
     if any(line.method == MAJORITY for line in top) and len(summary.methods) > 1:
         found.append(
-            "Nothing here is surely better than always giving the most frequent answer: look at the labels before the prompts."
+            f"Nothing here is surely better than always giving {Terms.of(summary).commonest}: "
+            "look at the labels before the prompts."
         )
     best = summary.best
     if prompted and not best.prompted and best.method != MAJORITY:

@@ -129,14 +129,19 @@ def _take(line: str, found: Logged) -> None:
         if kind == "predicted":
             versions = found.answers.setdefault(str(told["asked"]), {})
             rows = versions.setdefault(str(told["prompt"]), {})
-            rows.update({(request, at): str(answer) for at, answer in enumerate(told["answers"], 1)})
+            rows.update({(request, at): _as_set(str(answer)) for at, answer in enumerate(told["answers"], 1)})
             if told["shadow"]:
                 found.shadows.setdefault(str(told["asked"]), set()).add(str(told["prompt"]))
         elif kind == "feedback":
-            labels = {(request, at): str(label) for at, label in enumerate(told["labels"], 1) if label is not None}
+            labels = {(request, at): _as_set(str(label)) for at, label in enumerate(told["labels"], 1) if label is not None}
             found.labels.update(labels)
     except (ValueError, KeyError, TypeError):
         found.other_lines += 1
+
+
+def _as_set(answer: str) -> str:
+    """An answer that is several things, with | between them, in one order: so equal ones are equal texts."""
+    return "|".join(sorted(part.strip() for part in answer.split("|"))) if "|" in answer else answer
 
 
 def read_labels(path: Path, known: Logged) -> dict[Row, str]:
@@ -167,7 +172,7 @@ def _labelled(path: Path, record: Record) -> tuple[Row, str]:
     row = str(record.values.get("row") or 1)
     if not row.isdecimal() or int(row) < 1:
         raise DataError(f"{where} has row {row!r}", "a number from 1", "count a request's rows from 1")
-    return (str(record.values["request"]), int(row)), str(record.values["label"])
+    return (str(record.values["request"]), int(row)), _as_set(str(record.values["label"]))
 
 
 def standings(found: Logged, labels: Mapping[Row, str]) -> list[Standing]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pegbox.evaluate.lines import Line, Summary
 from pegbox.evaluate.wording import counted, percent, percent_range
 from pegbox.metrics.intervals import Estimate
+from pegbox.metrics.measures import measure
 
 ACCURACY = "accuracy"
 
@@ -30,6 +31,12 @@ class Terms:
     def accurate(self) -> bool:
         """Whether the main score counts right answers."""
         return self.title == ACCURACY
+
+    @property
+    def commonest(self) -> str:
+        """What `majority` gives: in tagging it looks at each word."""
+        entities = self.title == measure("entity_f1").title
+        return "each word the type that it mostly has" if entities else "the most frequent answer"
 
     def value(self, score: float) -> str:
         """84.1%, or 84.1."""

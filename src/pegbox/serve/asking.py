@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from pegbox.data.rows import Rows
-from pegbox.errors import DataError
-from pegbox.serve.errors import LateError, TooLargeError
+from pegbox.data.words import word_rows
+from pegbox.serve.errors import LateError
 from pegbox.serve.house import House, Premises
 from pegbox.serve.keys import Role
 from pegbox.serve.served import Served
-from pegbox.serve.settings import Limits
 from pegbox.serve.shelf import Kept
-from pegbox.serve.work import Errand, Scoring, Seated
+from pegbox.serve.work import Errand, Scoring, Seated, WordScoring
+from pegbox.serve.writing import Writing, own_wish
+from pegbox.task.tagging import Tagged, TagPredictor
 
 Result = TypeVar("Result")
 APART = 8
@@ -58,43 +60,6 @@ def kept(request: Request, name: str) -> Kept:
     return one
 
 
-def rows_of(request: Request, given: Sequence[str | Mapping[str, str]], served: Kept) -> Rows:
-    """The rows of a request, checked.
-
-    Raises: TooLargeError beyond the limits; DataError for a row without the prompt's fields.
-    """
-    limits = premises_of(request).limits
-    if len(given) > limits.rows:
-        raise TooLargeError(f"{len(given)} rows", f"at most {limits.rows} in one request", "send them in several requests")
-    rows = tuple({"text": row} if isinstance(row, str) else dict(row) for row in given)
-    request.state.rows = len(rows)
-    made = Rows(rows, source="the request")
-    check_rows(made, served, limits)
-    return made
-
-
-def check_rows(rows: Rows, served: Kept, limits: Limits) -> None:
-    """Raises DataError for a row without the prompt's fields, TooLargeError for a text beyond the limits."""
-    for number, row in enumerate(rows.fields, 1):
-        _check_row(number, row, served.fields, limits)
-
-
-def _check_row(number: int, row: Mapping[str, str], fields: Sequence[str], limits: Limits) -> None:
-    if missing := [name for name in fields if name not in row]:
-        raise DataError(
-            f"row {number} has no field {missing[0]!r}",
-            f"the fields {', '.join(fields)}",
-            'send {"rows": [{"' + missing[0] + '": "..."}]}',
-        )
-    if any("\ud800" <= character <= "\udfff" for name in fields for character in row[name]):
-        raise DataError(f"row {number} has half a character (a lone surrogate)", "text that UTF-8 can hold", "correct it")
-    longest = max((len(row[name]) for name in fields), default=0)
-    if longest > limits.text_characters:
-        raise TooLargeError(
-            f"row {number} has a text of {longest} characters", f"at most {limits.text_characters}", "send shorter texts"
-        )
-
-
 def seconds_of(request: Request, asked: float | None) -> float:
     """How long a request may take."""
     most = premises_of(request).limits.seconds
@@ -109,23 +74,70 @@ async def score(
     Settings:
         watched: give up when the client goes away.
     """
-    wait = answered if watched else _awaited
     if not served.alone:
-        return await wait(request, Scoring(served, rows, seconds))
-    made, cut, end = [], list[int](), time.monotonic() + seconds
-    for at in range(0, len(rows), APART):
-        part = rows.take(range(at, min(at + APART, len(rows))))
+        return await done(request, Scoring(served, rows, seconds), watched)
+    parts = await apart(request, partial(_scored_apart, served), rows, APART, seconds, watched)
+    cut = (at * APART + one for at, (_, lost) in enumerate(parts) for one in lost)
+    return np.concatenate([found for found, _ in parts]), tuple(cut)
+
+
+async def tag(
+    request: Request, served: Served, rows: Rows, seconds: float, watched: bool = True
+) -> tuple[list[Tagged], tuple[int, ...]]:
+    """Each sentence's tags, and the positions of sentences that were cut for some word."""
+    tagger: TagPredictor = served.tuned.predictor
+    words = await run_in_threadpool(word_rows, rows)
+    shares, cut = await done(request, WordScoring(served, words, seconds), watched)
+    found = await run_in_threadpool(tagger.decided, shares, words, rows)
+    return found, tuple(sorted({words.sentences[at] for at in cut}))
+
+
+async def write(
+    request: Request, served: Served, rows: Rows, seconds: float, first: int = 0, watched: bool = True
+) -> tuple[list[str], tuple[int, ...]]:
+    """Each row's text as the prompt's own settings write it, and the positions of rows whose texts were cut.
+
+    Settings:
+        first: how many rows were before these, where a set is sent in several requests: each row has its own stream of chance.
+    """
+    if not served.alone:
+        wish = own_wish(served, house_of(request).limits.written_tokens, first)
+        made = await done(request, Writing(served, rows, wish, seconds), watched)
+        return [one.text.strip() for one in made], tuple(at for at, one in enumerate(made) if one.cut)
+    parts = await apart(request, partial(_written_apart, served), rows, 1, seconds, watched)
+    return [text for text, _ in parts], tuple(at for at, (_, cut) in enumerate(parts) if cut)
+
+
+async def apart(
+    request: Request, act: Callable[[Rows], Result], rows: Rows, size: int, seconds: float, watched: bool
+) -> list[Result]:
+    """What comes of rows that are answered by themselves, so many at a time. Raises LateError."""
+    made, end = [], time.monotonic() + seconds
+    for at in range(0, len(rows), size):
+        part = rows.take(range(at, min(at + size, len(rows))))
         if (left := end - time.monotonic()) <= 0:
             raise LateError(seconds)
-        found, lost = await wait(request, Errand(partial(_apart, served, part), len(part), left))
-        made.append(found)
-        cut.extend(at + one for one in lost)
-    return np.concatenate(made), tuple(cut)
+        made.append(await done(request, Errand(partial(act, part), len(part), left), watched))
+    return made
 
 
-def _apart(served: Served, rows: Rows) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+def _scored_apart(served: Served, rows: Rows) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     """What `score` gives for rows that are scored by themselves, on the model's own thread."""
     return served.by_itself(rows), () if served.channel else tuple(served.tuned.cut_rows(rows))
+
+
+def _written_apart(served: Served, rows: Rows) -> tuple[str, bool]:
+    """The same for a row that is written to with beams."""
+    return str(served.tuned.predictor.answers(rows)[0]), bool(served.tuned.cut_rows(rows))
+
+
+async def done(request: Request, work: Seated[Result] | Errand[Result], watched: bool) -> Result:
+    """The work's result.
+
+    Settings:
+        watched: give up when the client goes away.
+    """
+    return await (answered if watched else _awaited)(request, work)
 
 
 async def _awaited(request: Request, work: Seated[Result] | Errand[Result]) -> Result:
@@ -155,14 +167,3 @@ async def client_gone(request: Request) -> None:
     """Ends when the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def labelled(served: Served, chances: NDArray[np.float32], cut: Sequence[int]) -> list[dict[str, Any]]:
-    """Each row's label, its probability, and those of all labels; where a text may have several, these too."""
-    rows = []
-    for at, row in enumerate(chances):
-        shares = {label: round(float(share), 6) for label, share in zip(served.labels, row, strict=True)}
-        label = served.labels[int(row.argmax())]
-        several = {} if (given := served.given(row)) is None else {"labels": given}
-        rows.append({"label": label, **several, "probability": shares[label], "probabilities": shares, "cut": at in cut})
-    return rows

@@ -56,6 +56,7 @@ class Carried:
 
     Settings:
         name: with its version.
+        task: classify, generate or chat.
         prompt: as it was tuned.
         words: what the model is to answer, by label.
         model: the model that it was tuned on.
@@ -64,6 +65,7 @@ class Carried:
     """
 
     name: Name
+    task: str
     prompt: Prompt
     words: Mapping[str, tuple[str, ...]]
     model: str
@@ -80,6 +82,7 @@ class Carried:
         return {
             "name": self.name.base,
             "version": self.name.version,
+            "task": self.task,
             "prompt": format(self.prompt),
             "fields": list(self.fields),
             "labels": list(self.words),
@@ -208,7 +211,7 @@ def open_carried(name: Name, path: Path, terms: Terms) -> Carried:
             "say --drop-calibration to carry it without (score that first), or tune it with --calibration none",
         )
     usual = _usual(path, task, content)
-    return Carried(name, prompt, to_text(path).words, str(model), _way(path, prompt, terms), usual)
+    return Carried(name, task, prompt, to_text(path).words, str(model), _way(path, prompt, terms), usual)
 
 
 def _usual(path: Path, task: str, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -17,6 +16,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 import pegbox
 from pegbox.errors import PegboxError
 from pegbox.serve import asking, openai
+from pegbox.serve.bodies import ANSWERED, Feedback, Predict
 from pegbox.serve.errors import BusyError, FailedError, ServeError
 from pegbox.serve.folder import drafted
 from pegbox.serve.guard import Guard, Journal, as_json
@@ -41,25 +41,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         504: "out of time",
     }.items()
 }
-
-
-class Predict(BaseModel):
-    """Rows to be labelled."""
-
-    model_config = ConfigDict(extra="forbid")
-    rows: Annotated[list[str | dict[str, str]], Field(min_length=1, description="texts, or objects with the prompt's fields")]
-    seconds: Annotated[float | None, Field(gt=0, description="how long the answer may take", default=None)]
-
-
-class Feedback(BaseModel):
-    """What the right labels were."""
-
-    model_config = ConfigDict(extra="forbid")
-    request: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="the request that answers told, or x-request-id")]
-    labels: Annotated[
-        list[Annotated[str, Field(max_length=200)] | None],
-        Field(min_length=1, max_length=10_000, description="for each of its rows in order; null where it is not known"),
-    ]
 
 
 def make_app(house: House) -> FastAPI:
@@ -97,15 +78,15 @@ def surrounded(app: FastAPI, house: Premises) -> FastAPI:
 
 
 def _add_prediction(app: FastAPI) -> None:
-    @app.post("/v1/prompts/{name}/predict", responses=ERRORS)
+    @app.post("/v1/prompts/{name}/predict", responses=ANSWERED | ERRORS)
     async def predict(name: PromptName, asked: Predict, request: Request) -> dict[str, Any]:
-        """Labels and probabilities for rows."""
+        """Labels and probabilities for rows; or their entities, or texts, as the prompt's task is."""
         asking.let_in(request)
         served = asking.found(request, name)
-        rows = asking.rows_of(request, asked.rows, served)
-        predictions = await predicted(request, name, served, rows, asking.seconds_of(request, asked.seconds))
-        about = {"request": request.state.request, "prompt": str(served.name), "labels": list(served.labels)}
-        return {**about, "predictions": predictions}
+        seconds = asking.seconds_of(request, asked.seconds)
+        predictions = await predicted(request, name, served, asked.rows, seconds, asked.first)
+        about = {"request": request.state.request, "prompt": str(served.name), "task": served.tuned.task.name}
+        return {**about, "labels": list(served.labels), "predictions": predictions}
 
     @app.post("/v1/feedback", responses=ERRORS)
     async def feedback(asked: Feedback, request: Request) -> dict[str, int]:

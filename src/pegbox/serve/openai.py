@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,15 +19,15 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 
-from pegbox.data.rows import Rows
 from pegbox.errors import DataError, PegboxError
-from pegbox.serve import asking
+from pegbox.serve import asking, reading
 from pegbox.serve.conversing import fields_of
 from pegbox.serve.errors import FailedError
 from pegbox.serve.guard import as_json
 from pegbox.serve.predicted import predicted
 from pegbox.serve.served import Served
 from pegbox.serve.writing import Wish, Writing, Written
+from pegbox.task.tagging import shown
 
 router = APIRouter()
 Shape = Callable[[dict[str, Any]], dict[str, Any]]
@@ -171,7 +171,7 @@ async def _respond(
     served = asking.found(request, asked.model)
     if served.writes:
         asked.answer = "text"
-    row = asking.rows_of(request, [{**asked.fields, **fields(served)}], served)
+    row = {**asked.fields, **fields(served)}
     about = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
     if asked.stream:
         pieces = await _pieces(asked, served, row, request)
@@ -185,15 +185,33 @@ async def _respond(
     return JSONResponse(shape({**about, "choices": [choice], "usage": answer.usage, "pegbox": answer.more}))
 
 
-async def _labelled(asked: Asked, served: Served, row: Rows, request: Request) -> Answer:
-    made = (await predicted(request, asked.model, served, row, asking.seconds_of(request, None)))[0]
+async def _labelled(asked: Asked, served: Served, row: Mapping[str, str], request: Request) -> Answer:
+    made = (await predicted(request, asked.model, served, [dict(row)], asking.seconds_of(request, None)))[0]
     about = {"request": request.state.request, "prompt": str(served.name)}
-    return Answer(made["label"], "stop", 0, 0, {**about, **made})
+    return Answer(_said(served, made), "stop", 0, 0, {**about, **made})
 
 
-async def _written(asked: Asked, served: Served, row: Rows, request: Request) -> Answer:
-    work = Writing(served, row, _wish(asked, served, request), asking.seconds_of(request, None))
-    return _as_answer(served, await asking.answered(request, work))
+def _said(served: Served, made: dict[str, Any]) -> str:
+    """A row's answer as a person reads it: its label, its labels, its entities."""
+    if served.tags:
+        return shown(made["spans"])
+    return served.tuned.task.show(made["labels"]) if "labels" in made else str(made["label"])
+
+
+async def _written(asked: Asked, served: Served, row: Mapping[str, str], request: Request) -> Answer:
+    return _as_answer(served, (await asking.answered(request, _writing(asked, served, row, request)))[0])
+
+
+def _writing(
+    asked: Asked, served: Served, row: Mapping[str, str], request: Request, say: Callable[[str], None] = lambda _: None
+) -> Writing:
+    """Raises DataError for a prompt that asks about words of a text, after which there is nothing to write."""
+    if served.tags:
+        raise DataError(
+            f"an answer in text of {served.name}, which tags", 'the entities ("answer": "label")', "leave `answer` out"
+        )
+    rows = reading.rows_of(request, [row], served)
+    return Writing(served, rows, _wish(asked, served, request), asking.seconds_of(request, None), say)
 
 
 def _as_answer(served: Served, found: Written) -> Answer:
@@ -207,7 +225,7 @@ def _wish(asked: Asked, served: Served, request: Request) -> Wish:
     return Wish(min(asked.max_tokens or served.room, most), asked.temperature, asked.top_p, asked.seed, stop)
 
 
-async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> AsyncIterator[str | Answer]:
+async def _pieces(asked: Asked, served: Served, row: Mapping[str, str], request: Request) -> AsyncIterator[str | Answer]:
     """Pieces of text as they come, then the whole answer. A full queue is told before the first of them."""
     if asked.answer == "label":
         return _one_piece(await _labelled(asked, served, row, request))
@@ -217,7 +235,7 @@ async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> 
         if not loop.is_closed():
             loop.call_soon_threadsafe(told.put_nowait, piece)
 
-    work = Writing(served, row, _wish(asked, served, request), asking.seconds_of(request, None), say)
+    work = _writing(asked, served, row, request, say)
     asking.house_of(request).scheduler.submit(work)
     request.state.leave = work.leave
     work.future.add_done_callback(lambda _: say(None))
@@ -226,7 +244,7 @@ async def _pieces(asked: Asked, served: Served, row: Rows, request: Request) -> 
         try:
             while (piece := await told.get()) is not None:
                 yield piece
-            yield _as_answer(served, work.future.result())
+            yield _as_answer(served, work.future.result()[0])
         finally:
             work.leave()
 

@@ -19,9 +19,9 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from pegbox.errors import DataError
-from pegbox.serve import asking, reshaped
+from pegbox.serve import asking, reading, reshaped
 from pegbox.serve.carried import Carried
-from pegbox.serve.errors import GoneError
+from pegbox.serve.errors import GoneError, ServeError
 from pegbox.serve.openai import Message, add_models, user_text
 
 router = APIRouter()
@@ -83,11 +83,23 @@ async def complete(asked: Completion, request: Request) -> Response:
     return await _passed_on(asked, text, request, "/completions")
 
 
+@router.post("/v1/prompts/{name}/predict")
+async def predict(name: str, request: Request) -> Response:
+    """Refused: here the model is elsewhere, and what it says comes through OpenAI's interface."""
+    asking.let_in(request)
+    carried = cast(Carried, asking.kept(request, name))
+    raise ServeError(
+        f"{name} to be predicted with by a gateway, which holds no model",
+        f"a request to /v1{carried.way.path}, with {name!r} as its model",
+        "ask there, or serve the prompt with its model: pegbox serve without --upstream",
+    )
+
+
 async def _passed_on(asked: Asked, text: str, request: Request, path: str) -> Response:
     asking.let_in(request)
     gateway = request.app.state.house
     carried = cast(Carried, asking.kept(request, asked.model))  # a gateway's shelf holds nothing else
-    row = asking.rows_of(request, [{**asked.fields, "text": text}], carried).fields[0]
+    row = reading.rows_of(request, [{**asked.fields, "text": text}], carried).fields[0]
     own = carried.way.path
     settings = asked.settings() if own == path else reshaped.settings(asked.settings(), own)
     usual = dict(carried.usual)

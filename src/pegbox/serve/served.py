@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pegbox.task.classification import join_words
 from pegbox.task.generation import Generation
 from pegbox.task.many_labels import SetPredictor
 from pegbox.task.predictor import PromptPredictor
+from pegbox.task.tagging import TagPredictor
 
 MOST_BRANCHES = 4
 """Ways on from a text that are read beside each other in the running batch, the text anew for each."""
@@ -44,12 +46,18 @@ class Served:
 
     @property
     def predictor(self) -> PromptPredictor:
-        """What gives each label its share: the prompt itself, or that of a prompt for several labels."""
+        """What gives each label its share, or each type: the prompt itself, or that of one for several labels or for tags."""
         return classifier_of(self.tuned)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return () if self.writes else self.predictor.task.labels
+        """What a row's label may be; none where it answers with something else."""
+        return () if self.writes or self.tags else self.predictor.task.labels
+
+    @property
+    def tags(self) -> bool:
+        """Whether it answers with the entities of a text."""
+        return isinstance(self.tuned.predictor, TagPredictor)
 
     @property
     def writes(self) -> bool:
@@ -78,18 +86,32 @@ class Served:
 
     @property
     def alone(self) -> bool:
-        """Whether its rows are scored by themselves: in a noisy channel, in pieces, or with words that part in many places."""
+        """Whether its rows are answered by themselves.
+
+        In a noisy channel, in pieces, with words that part in many places, or with beams. Words of a sentence never are:
+        however many ways they go on, what is before is read once.
+        """
+        if isinstance(self.tuned.task, Generation):
+            return self.tuned.task.beams > 1
+        return not self.tags and self._scored_alone
+
+    @property
+    def _scored_alone(self) -> bool:
         return self.channel or not self.predictor.task.long.plain or self.standing.branches > MOST_BRANCHES
 
     @property
     def fields(self) -> tuple[str, ...]:
         """What every row must have."""
-        return self.tuned.prompt.field_names
+        return self.tuned.task.reads(self.tuned.prompt)
+
+    @property
+    def _calibrated(self) -> str:
+        return str(getattr(self.tuned.task, "calibration", "none")) if self.tags else self.predictor.calibration.method
 
     @cached_property
     def _counts(self) -> list[int]:
         words = self.predictor.task.words_in(self.tuned.prompt)
-        return [len(words[label]) for label in self.labels]
+        return [len(words[label]) for label in self.predictor.task.labels]
 
     def probabilities(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         """The labels' probabilities, from one row's passages read to their ends. Shape: [C]."""
@@ -111,8 +133,9 @@ class Served:
             "labels": list(self.labels),
             "method": record.get("method"),
             "task": self.tuned.task.name,
+            "settings": dict(self.tuned.task.to_json()),
             "vectors": sum(slot.length for slot in self.tuned.prompt.slots.values() if isinstance(slot, VectorSlot)),
-            "calibration": None if self.writes else self.predictor.calibration.method,
+            "calibration": None if self.writes else self._calibrated,
             "model": self.tuned.backbone.name,
         }
 
@@ -126,6 +149,7 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
         tuned = load(path, backbone)
     except RecursionError:
         raise ArtifactError(f"{path} is nested too deeply", "a folder as `pegbox tune` wrote it", "tune it again") from None
+    _check_numbers(path, tuned)
     if isinstance(tuned.task, Generation):
         return _writing(name, path, tuned, backbone)
     predictor = classifier_of(tuned)
@@ -143,8 +167,22 @@ def open_served(name: Name, path: Path, backbone: HuggingFaceBackbone) -> Served
     return Served(name, tuned, backbone.standing(tuned.prompt, () if predictor.task.channel else flat))
 
 
+def _check_numbers(path: Path, tuned: Tuned) -> None:
+    """Raises ArtifactError for settings that JSON cannot tell, and for texts of no length."""
+    try:
+        json.dumps(tuned.task.to_json(), allow_nan=False)
+    except ValueError as error:
+        raise ArtifactError(f"{path} has settings that are no numbers", "finite numbers", "tune it again") from error
+    if isinstance(tuned.task, Generation) and tuned.predictor.max_tokens < 1:
+        raise ArtifactError(
+            f"{path} writes texts of {tuned.predictor.max_tokens} tokens", "at least one token", "tune it again"
+        )
+
+
 def classifier_of(tuned: Tuned) -> PromptPredictor:
-    """What gives labels their shares. Raises SettingsError for a prompt that does nothing of the kind."""
+    """What gives labels or types their shares. Raises SettingsError for a prompt that does nothing of the kind."""
+    if isinstance(tuned.predictor, TagPredictor):
+        return tuned.predictor.of_words
     return tuned.predictor.inner if isinstance(tuned.predictor, SetPredictor) else tuned.classifier
 
 

@@ -1,4 +1,4 @@
-"""Work for the model thread: rows to be scored, a text to be written."""
+"""Work for the model thread: rows to be scored, words of sentences among them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.backbone.mixed import Asked, Passage
+from pegbox.backbone.mixed import Asked, Passage, branch_off, stem_of
 from pegbox.data.rows import Rows
+from pegbox.data.words import WordRows
 from pegbox.serve.errors import GoneError, LateError, ServeError
 from pegbox.serve.served import Served
 
@@ -99,16 +100,20 @@ class Scoring(Seated[tuple[NDArray[np.float32], tuple[int, ...]]]):
         self._left = len(rows)
         self._spelled: deque[Asked] = deque()
 
-    def seat(self) -> ScoringSeat:
+    def seat(self) -> Seat:
         if not self._spelled:
             some = range(self.seated, min(self.seated + SPELLED, self.size))
             self._spelled.extend(self._served.standing.ask(self._rows.take(some)))
         asked, at = self._spelled.popleft(), self.seated
-        self.seated += 1
+        self._noted(asked)
+        return ScoringSeat(self, at, asked.passages)
+
+    def _noted(self, asked: Asked) -> None:
+        """Notes that the next row has a seat."""
         self.tokens += sum(len(passage.codes) for passage in asked.passages)
         if asked.cut:
-            self._cut.append(at)
-        return ScoringSeat(self, at, asked.passages)
+            self._cut.append(self.seated)
+        self.seated += 1
 
     def settle(self, at: int, passages: Sequence[Passage]) -> None:
         """Takes one row's result; the last one ends the work."""
@@ -127,6 +132,44 @@ class ScoringSeat:
 
     def step(self) -> bool:
         self.work.settle(self._at, self.passages)
+        return True
+
+
+class WordScoring(Scoring):
+    """Words of sentences to be scored as `Scoring` does; a seat is some words of one sentence, which is read once for them."""
+
+    def __init__(self, served: Served, words: WordRows, seconds: float) -> None:
+        super().__init__(served, words, seconds)
+        self._sentences = words.sentences
+
+    def seat(self) -> Seat:
+        first = self.seated
+        some = range(first, min(first + SPELLED, self.size))
+        together = [at for at in some if self._sentences[at] == self._sentences[first]]
+        asked = self._served.standing.ask(self._rows.take(together))
+        for one in asked:
+            self._noted(one)
+        return WordsSeat(self, first, [one.passages for one in asked])
+
+
+class WordsSeat:
+    """Words of one sentence: what they begin with alike is read first, then all of them at once."""
+
+    def __init__(self, work: WordScoring, first: int, words: Sequence[Sequence[Passage]]) -> None:
+        self.work, self.waited = work, 0
+        self._first, self._words = first, words
+        self._all = [passage for own in words for passage in own]
+        self._stem = stem_of(self._all) if len(self._all) > 1 else None
+        self._length = 0 if self._stem is None else len(self._stem.codes)
+        self.passages: Sequence[Passage] = self._all if self._stem is None else (self._stem,)
+
+    def step(self) -> bool:
+        if self._stem is not None:
+            branch_off(self._stem, self._length, self._all)
+            self.passages, self._stem = self._all, None
+            return False
+        for at, own in enumerate(self._words, self._first):
+            self.work.settle(at, own)
         return True
 
 

@@ -1,4 +1,4 @@
-"""A text that the model writes, token by token, beside other rows."""
+"""Texts that the model writes, token by token, beside other rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from pegbox.backbone.decoding import pick, until
-from pegbox.backbone.mixed import Passage
+from pegbox.backbone.decoding import chance, pick, until
+from pegbox.backbone.mixed import Asked
 from pegbox.data.rows import Rows
 from pegbox.serve.served import Served
 from pegbox.serve.work import Seated
+from pegbox.task.generation import Generation
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class Wish:
         tokens: the most tokens.
         temperature: 0 takes the likeliest token each time.
         top_p: tokens are drawn from the likeliest that together have this share.
-        seed: of this text's own chance; its neighbours in the batch have no part in it.
+        seed: of the texts' chance; each has a stream of its own, by its number, and its neighbours in the batch no part in it.
         stop: strings at which it ends; they are left out.
+        first: the number of the first text.
     """
 
     tokens: int = 64
@@ -31,48 +33,70 @@ class Wish:
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    first: int = 0
+
+
+def own_wish(served: Served, most: int, first: int = 0) -> Wish:
+    """How a prompt's own task writes.
+
+    Settings:
+        most: the most tokens that the server writes.
+    """
+    task = served.tuned.task
+    assert isinstance(task, Generation)
+    return Wish(min(served.room, most), task.temperature, task.top_p, task.seed, task.stop, first)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: its text, why it ended ("stop" or "length"), and its tokens and those before it."""
+    """What was written: its text, why it ended ("stop" or "length"), its tokens and those before it; whether these were cut."""
 
     text: str
     reason: str
     tokens: int
     read: int
+    cut: bool
 
 
-class Writing(Seated[Written]):
-    """One text to be written after a row's prompt.
+class Writing(Seated[list[Written]]):
+    """A text to be written after each row's prompt.
 
     Settings:
-        say: told each new piece of text, on the model's thread.
+        say: told each new piece of a text, on the model's thread; for a single row.
     """
 
     def __init__(
-        self, served: Served, row: Rows, wish: Wish, seconds: float, say: Callable[[str], None] = lambda _: None
+        self, served: Served, rows: Rows, wish: Wish, seconds: float, say: Callable[[str], None] = lambda _: None
     ) -> None:
-        super().__init__(1, seconds)
-        self._served, self._row, self.wish, self.say = served, row, wish, say
+        super().__init__(len(rows), seconds)
+        self._served, self._rows, self.wish, self.say = served, rows, wish, say
+        self._found: dict[int, Written] = {}
 
     def seat(self) -> WritingSeat:
         room = min(self.wish.tokens, self._served.tuned.backbone.context // 2)  # a long wish does not push out the text
-        passage = self._served.standing.write(self._row, room)[0].passages[0]
+        at = self.seated
+        asked = self._served.standing.write(self._rows.take([at]), room)[0]
         self.seated += 1
-        self.tokens += len(passage.codes)
-        return WritingSeat(self, passage)
+        self.tokens += len(asked.passages[0].codes)
+        return WritingSeat(self, at, asked)
+
+    def settle(self, at: int, written: Written) -> None:
+        """Takes one row's text; the last one ends the work."""
+        self._found[at] = written
+        if len(self._found) == self.size and not self.future.done():
+            self.future.set_result([self._found[row] for row in range(self.size)])
 
 
 class WritingSeat:
     """A text that is being written."""
 
-    def __init__(self, work: Writing, passage: Passage) -> None:
+    def __init__(self, work: Writing, at: int, asked: Asked) -> None:
         self.work, self.waited = work, 0
-        self.passages: Sequence[Passage] = (passage,)
-        self._passage = passage
-        self._read = sum(run.length for run in passage.head) + len(passage.codes)
-        self._draw = _Drawing(work.wish)
+        self.passages = asked.passages
+        self._at, self._cut = at, asked.cut
+        (self._passage,) = asked.passages
+        self._read = sum(run.length for run in self._passage.head) + len(self._passage.codes)
+        self._draw = _Drawing(work.wish, at)
         self._ids: list[int] = []
         self._told = 0
 
@@ -100,21 +124,20 @@ class WritingSeat:
     def _end(self, reason: str, text: str | None = None) -> bool:
         text = self._passage.standing.text(self._ids) if text is None else text
         self._tell(text)
-        if not self.work.future.done():
-            self.work.future.set_result(Written(text, reason, len(self._ids), self._read))
+        self.work.settle(self._at, Written(text, reason, len(self._ids), self._read, self._cut))
         return True
 
 
 class _Drawing:
-    """Picks tokens as a wish says."""
+    """Picks the tokens of one text as a wish says."""
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, at: int) -> None:
         self._wish = wish
         self._chance = torch.Generator()
         if wish.seed is None:
             self._chance.seed()
         else:
-            self._chance.manual_seed(wish.seed)
+            self._chance = chance(wish.seed, wish.first + at)
 
     def token(self, logits: torch.Tensor) -> int:
         """Shape: logits [V]."""

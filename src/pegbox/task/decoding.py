@@ -106,6 +106,12 @@ class Grammar:
             path.append(at)
         return [self.tags[at] for at in reversed(path)]
 
+    def fits(self, types: Sequence[str]) -> bool:
+        """Whether it is one of these types, with a number for every step."""
+        size, numbers = len(self.tags), [*self.first, *itertools.chain(*self.after), self.scale, self.other]
+        sizes = {len(self.first), len(self.after), *map(len, self.after)}
+        return self.types == tuple(types) and sizes == {size} and all(number < np.inf for number in numbers)
+
     def to_json(self) -> dict[str, Any]:
         """In JSON's own types, where what cannot follow is null."""
         plain = [[None if np.isinf(step) else step for step in row] for row in (self.first, *self.after)]

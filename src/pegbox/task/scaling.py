@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,12 @@ class Scaling:
         if self.weights:
             given = given @ np.array(self.weights).T + np.array(self.offsets)
         return Calibration().apply(given)
+
+    def fits(self, size: int) -> bool:
+        """Whether it is one of so many types, and all its numbers are."""
+        numbers = [*itertools.chain(*self.weights), *self.offsets]
+        sizes = {len(self.weights), *map(len, self.weights), len(self.offsets)}
+        return sizes in ({0}, {size}) and bool(np.isfinite(numbers).all())
 
     def to_json(self) -> dict[str, Any]:
         """In JSON's own types."""

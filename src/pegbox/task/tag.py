@@ -48,8 +48,6 @@ def rows(
     source: Any, text: str | None, label: str | None, labelled: bool, *, fields: Any = (), **how: Any
 ) -> tuple[Rows, tuple[str, ...]]:
     """Sentences to be scored or tagged, and what the reader guessed, left out or noticed."""
-    if isinstance(source, Rows):
-        return source, ()
     more = [name for name in fields if name not in OF_A_WORD]
     found = read_sentences(source, text, label, labelled, fields=more, **how)
     return found.rows, found.notes

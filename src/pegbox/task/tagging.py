@@ -109,13 +109,13 @@ class Tagging(Task):
         return {kind: dict.fromkeys(self.measures[:3], entity_sums(predicted, gold, kind)) for kind in kinds}
 
     def show(self, output: Any) -> str:
-        return shown(output)
+        return shown(output.spans())
 
     def plain(self, output: Any) -> Any:
         return {"spans": output.spans(), "tags": list(output.tags)}
 
     def gold_texts(self, rows: Rows) -> list[str]:
-        return [shown(one) for one in tagged(rows, gold_tags(rows))]
+        return [shown(one.spans()) for one in tagged(rows, gold_tags(rows))]
 
     def reads(self, prompt: Prompt) -> tuple[str, ...]:
         return tuple(dict.fromkeys(("text", *(name for name in prompt.field_names if name not in OF_A_WORD))))
@@ -153,7 +153,10 @@ class Tagging(Task):
 
     def restored(self, prompt: Prompt, backbone: Backbone, state: Mapping[str, Any]) -> TagPredictor:
         of_words = PromptPredictor(prompt, self.of_words, backbone)
-        return TagPredictor(of_words, self, Grammar.from_json(state["grammar"]), Scaling.from_json(state["scaling"]))
+        grammar, scaling = Grammar.from_json(state["grammar"]), Scaling.from_json(state["scaling"])
+        if not grammar.fits(self.types) or not scaling.fits(len(self.types)):
+            raise ValueError("steps or a scaling of other types")
+        return TagPredictor(of_words, self, grammar, scaling)
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,14 @@ class WordTagger:
         """The sentences' words, and log-probabilities of their types. Shape: [words, types]."""
         words = word_rows(rows)
         shares = self.of_words.predict_proba(replace(words, labels=None))  # a type that training lacks is missed, no error
-        return words, self.scaling.apply(np.log(np.maximum(shares, _LEAST)))
+        return words, self._scaled(shares)
+
+    def decided(self, shares: NDArray[np.float32], words: WordRows, rows: Rows) -> list[Tagged]:
+        """Each sentence's tags, from its words' probabilities before scaling. Shape: shares [words, types]."""
+        return decoded(self.grammar, self._scaled(shares), words, rows)
+
+    def _scaled(self, shares: NDArray[np.float32]) -> NDArray[np.floating]:
+        return self.scaling.apply(np.log(np.maximum(shares, _LEAST)))
 
 
 @dataclass(frozen=True)
@@ -250,6 +260,6 @@ def gold_tags(rows: Rows) -> list[list[str]]:
     return [list(one[TAGS]) for one in rows.gold or ()]
 
 
-def shown(output: Tagged) -> str:
-    """An answer as a person reads it: each entity with its type."""
-    return "; ".join(f"{span['text']} ({span['label']})" for span in output.spans()) or "nothing"
+def shown(spans: Sequence[Mapping[str, Any]]) -> str:
+    """Entities as a person reads them, each with its type."""
+    return "; ".join(f"{span['text']} ({span['label']})" for span in spans) or "nothing"
