@@ -1,4 +1,4 @@
-"""What the fast path costs in accuracy: kept keys and values and the machine's number type, against float32 with nothing kept.
+"""What the fast path costs in accuracy: kept keys and values, fused layers, the machine's number type; against plain float32.
 
     bench/.venv/bin/python -m bench.fast_path [--samples questions,tweets] [--seeds 3] [--steps 100] [--dtype bfloat16]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from bench.soft_vs_peft import UNLIMITED
 from pegbox.api import task_and_prompt
+from pegbox.backbone.fused import VARIABLE
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.weights import load
 from pegbox.data import dev_split, split
@@ -50,10 +52,9 @@ def main() -> None:
     ask.add_argument("--dtype", default="bfloat16", help="the fast path's number type")
     ask.add_argument("--out", type=Path, default=Path("bench/fast_path.json"))
     given = ask.parse_args()
-    backbones = {
-        "fast": HuggingFaceBackbone(load("smollm2", given.dtype)),
-        "plain": HuggingFaceBackbone(load("smollm2", "float32"), cache_bytes=0),
-    }
+    fast = HuggingFaceBackbone(load("smollm2", given.dtype))
+    os.environ[VARIABLE] = "0"  # heeded when a model is loaded
+    backbones = {"fast": fast, "plain": HuggingFaceBackbone(load("smollm2", "float32"), cache_bytes=0)}
     results, seeds = [], tuple(range(given.seeds))
     settings = {"schedule.steps": given.steps}
     for sample in given.samples.split(","):
