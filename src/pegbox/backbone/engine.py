@@ -26,6 +26,9 @@ from pegbox.backbone.storage import Block, KeysValues
 CHECKPOINTED = 2048
 """Positions in a pass from which on the layers' inner numbers are not held for the way back, but worked out again there."""
 
+_PIECE = 1 << 24
+"""Bytes of kept keys or values that are laid side by side at once."""
+
 Head = tuple[KeysValues, ...]
 """What a row's new positions look back on: runs of keys and values, one after the other."""
 
@@ -291,19 +294,37 @@ def side_by_side(heads: Sequence[Head], width: int) -> list[tuple[torch.Tensor, 
     """
     rows: dict[Head, int] = {}
     which = [rows.setdefault(head, len(rows)) for head in heads]
-    some = next(run for head in rows for run in head)
-    nothing = KeysValues(some.keys[:, :, :0], some.values[:, :, :0])
-    parts = [_padded(head or (nothing,), width) for head in rows]
-    at = None if which == list(range(len(heads))) else torch.tensor(which, device=parts[0][0].device)
-    keys, values = (torch.stack([part[side] for part in parts], dim=1) for side in (0, 1))
-    if at is not None:
-        keys, values = keys[:, at], values[:, at]
-    return list(zip(keys, values, strict=True))
+    moving = torch.is_grad_enabled() and any(run.keys.requires_grad for head in rows for run in head)
+    made = [_stacked(list(rows), width, side) if moving else _laid(list(rows), width, side) for side in ("keys", "values")]
+    if which != list(range(len(heads))):
+        at = torch.tensor(which, device=made[0][0].device)
+        made = [[layer[at] for layer in side] for side in made]
+    return list(zip(*made, strict=True))
 
 
-def _padded(head: Head, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """One row's keys and values [L, heads, width, D]; joined differentiably, since a slot may stand among them."""
-    keys = head[0].keys if len(head) == 1 else torch.cat([run.keys for run in head], dim=2)
-    values = head[0].values if len(head) == 1 else torch.cat([run.values for run in head], dim=2)
-    missing = width - keys.shape[2]
-    return F.pad(keys, (0, 0, missing, 0)), F.pad(values, (0, 0, missing, 0))
+def _laid(heads: Sequence[Head], width: int, side: str) -> list[torch.Tensor]:
+    """Rows' keys or values padded on the left, each copied once to its place. Shape: for each layer [N, heads, width, D].
+
+    Some layers at once, in pieces that the allocator holds ready: larger ones it asks the system for anew each time.
+    """
+    some: torch.Tensor = getattr(next(run for head in heads for run in head), side)
+    layers, groups, size = some.shape[0], some.shape[1], some.shape[3]
+    step = max(1, _PIECE // max(1, len(heads) * groups * width * size * some.element_size()))
+    made: list[torch.Tensor] = []
+    for first in range(0, layers, step):
+        piece = some.new_empty(min(step, layers - first), len(heads), groups, width, size)
+        for row, head in enumerate(heads):
+            at = width - _length(head)
+            piece[:, row, :, :at] = 0
+            for run in head:
+                piece[:, row, :, at : at + run.length] = getattr(run, side)[first : first + step]
+                at += run.length
+        made.extend(piece)
+    return made
+
+
+def _stacked(heads: Sequence[Head], width: int, side: str) -> list[torch.Tensor]:
+    """As `_laid`, differentiably: a slot stands among them."""
+    some = getattr(next(run for head in heads for run in head), side)[:, :, :0]
+    joined = [torch.cat([some, *(getattr(run, side) for run in head)], dim=2) for head in heads]
+    return list(torch.stack([F.pad(one, (0, 0, width - one.shape[2], 0)) for one in joined], dim=1))
