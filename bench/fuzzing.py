@@ -24,15 +24,34 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-NAMES = ("soft", "soft@1", "soft@9", "none", "a", "%2e%2e", "a@0", "é", "x" * 90, "splits.json", "..%2fsoft")
+NAMES = (
+    "soft",
+    "names",
+    "line",
+    "talk",
+    "soft@1",
+    "soft@9",
+    "none",
+    "a",
+    "%2e%2e",
+    "a@0",
+    "é",
+    "x" * 90,
+    "splits.json",
+    "..%2fsoft",
+)
 WORDS = (
     "rows", "text", "model", "prompt", "messages", "role", "content", "user", "soft", "stop", "seconds", "n", "stream",
-    "answer", "fields", "request", "labels", "max_tokens", "temperature", "top_p", "seed", "stream_options",
+    "answer", "fields", "request", "labels", "max_tokens", "temperature", "top_p", "seed", "stream_options", "names", "line",
+    "talk", "tokens", "words", "first",
 )  # fmt: skip
 PLAIN = [None, True, 0, -1, 3, 0.5, 1e308, 10**30, float("nan"), float("inf"), "", "soft", "text", "\x00", "\ud800", "é" * 9,
          "<|im_end|>", "{text}", "label", "a" * 300]  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
     "/v1/prompts/soft/predict": {"rows": ["a", {"text": "b"}], "seconds": 5},
+    "/v1/prompts/names/predict": {"rows": ["Ann saw Rome.", {"text": "b"}, {"tokens": ["Ann", "'s"]}], "seconds": 5},
+    "/v1/prompts/line/predict": {"rows": ["a", {"text": "b"}], "first": 1, "seconds": 5},
+    "/v1/prompts/talk/predict": {"rows": [[{"role": "user", "content": "Hi"}], {"messages": []}], "seconds": 5},
     "/v1/completions": {"model": "soft", "prompt": "a", "answer": "text", "max_tokens": 3, "stop": ["x"], "stream": False},
     "/v1/chat/completions": {
         "model": "soft",
@@ -43,6 +62,8 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "/v1/feedback": {"request": "0" * 32, "labels": ["good", None]},
 }
+KEPT = ("soft", "soft@1", "names", "line", "talk")
+"""Prompts that have to stay."""
 ADMIN = "an-admin-key"
 
 
@@ -65,7 +86,7 @@ def calls(seed: int, artifact: Path) -> Iterator[Call]:
         if kind < 0.1:
             yield Call("PUT", f"/v1/prompts/{chance.choice(NAMES)}", _damaged(_archive(files, chance), chance, 0.5), key)
         elif kind < 0.13:
-            name = chance.choice([name for name in NAMES if not name.startswith("soft")])  # soft has to stay
+            name = chance.choice([name for name in NAMES if name.rpartition("/")[2] not in KEPT])
             yield Call("DELETE", f"/v1/prompts/{name}", b"", key)
         elif kind < 0.16:
             yield Call("GET", chance.choice(("/v1/prompts/", "/v1/models/", "/")) + chance.choice(NAMES), b"", key)
@@ -119,25 +140,51 @@ def _archive(files: dict[str, bytes], chance: random.Random) -> bytes:
     return packed.getvalue()
 
 
-def house_in(folder: Path) -> Any:
-    """A server over `tiny` with one prompt, whose folder keeps what is uploaded."""
+def prompts(backbone: Any) -> dict[str, Any]:
+    """One prompt for each kind of answer: a label, entities, a text, a reply."""
     import numpy as np
 
     from pegbox.artifact import Tuned
+    from pegbox.prompt import parse
+    from pegbox.task.chat import Chat
+    from pegbox.task.classification import Classification
+    from pegbox.task.decoding import Grammar
+    from pegbox.task.generation import Generation, TextPredictor
+    from pegbox.task.predictor import PromptPredictor
+    from pegbox.task.scaling import Scaling
+    from pegbox.task.tagging import Tagging, TagPredictor
+
+    vectors = np.random.default_rng(0).normal(0, 0.3, (5, backbone.width)).astype(np.float32)
+    tagging = Tagging(("O", "LOC", "PER"), calibration="none")
+    grammar = Grammar.counted(tagging.types, [["O", "B-PER", "I-PER", "O", "B-LOC"]])
+
+    def filled(notation: str) -> Any:
+        return parse(notation).fill(a=vectors)
+
+    words = PromptPredictor(filled("[soft a 5]{text} {word} [answer]"), tagging.of_words, backbone)
+    mood = PromptPredictor(
+        filled("[soft a 5]Review: {text} Mood: [answer]"), Classification(("bad", "good"), calibration="none"), backbone
+    )
+    talk = filled("[system] Be [soft a 5] kind. [turns] {turns} [assistant] [answer]")
+    return {
+        "soft": Tuned(mood),
+        "names": Tuned(TagPredictor(words, tagging, grammar, Scaling())),
+        "line": Tuned(TextPredictor(filled(r"Say: {text}[soft a 5]\nNow:[answer]\n"), Generation(), backbone, 4)),
+        "talk": Tuned(TextPredictor(talk, Chat(), backbone, 4)),
+    }
+
+
+def house_in(folder: Path) -> Any:
+    """A server over `tiny` with a prompt of each kind, whose folder keeps what is uploaded."""
     from pegbox.backbone.huggingface import HuggingFaceBackbone
     from pegbox.backbone.tiny import tiny
-    from pegbox.prompt import parse
     from pegbox.serve.house import House
     from pegbox.serve.keys import Key, Keys
     from pegbox.serve.settings import Limits
-    from pegbox.task.classification import Classification
-    from pegbox.task.predictor import PromptPredictor
 
     backbone = HuggingFaceBackbone(tiny())
-    vectors = np.random.default_rng(0).normal(0, 0.3, (5, backbone.width)).astype(np.float32)
-    prompt = parse("[soft a 5]Review: {text} Mood: [answer]").fill(a=vectors)
-    task = Classification(("bad", "good"), calibration="none")
-    Tuned(PromptPredictor(prompt, task, backbone)).save(folder / "soft")
+    for name, tuned in prompts(backbone).items():
+        tuned.save(folder / name)
     keys = Keys((Key("bench", "admin", sha256(ADMIN.encode()).hexdigest()),))
     limits = Limits(rows=8, text_characters=200, written_tokens=4, prompts=20, body_bytes=200_000)
     return House.build(folder, backbone, limits, keys)
@@ -159,6 +206,15 @@ def fuzz(
         if (number + 1) % 1000 == 0:
             told(f"{number + 1} requests: {dict(sorted(seen.items()))}")
     return seen, wrong
+
+
+def answers(http: Any) -> list[Any]:
+    """What each prompt's first version says to a plain request."""
+    key, found = {"authorization": f"Bearer {ADMIN}"}, []
+    for name in ("soft", "names", "line", "talk"):
+        row = [{"role": "user", "content": "Hi"}] if name == "talk" else "a fine day"
+        found.append(http.post(f"/v1/prompts/{name}@1/predict", json={"rows": [row]}, headers=key).json()["predictions"])
+    return found
 
 
 def main() -> None:
@@ -185,10 +241,9 @@ def main() -> None:
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         began = time.monotonic()
         with httpx2.Client(base_url=url, timeout=60) as http:
-            asked = {"json": {"rows": ["a fine day"]}, "headers": {"authorization": f"Bearer {ADMIN}"}}
-            before = http.post("/v1/prompts/soft@1/predict", **asked).json()["predictions"]
+            before = answers(http)
             seen, wrong = fuzz(http, given.seed, given.requests, folder / "soft", lambda line: print(line, flush=True))
-            if http.post("/v1/prompts/soft@1/predict", **asked).json()["predictions"] != before:
+            if answers(http) != before:
                 wrong.append("the server answers otherwise than before")
         server.should_exit = True
         thread.join()
