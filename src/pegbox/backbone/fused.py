@@ -7,9 +7,9 @@ as Transformers wrote them, and so does everything without numba (`pip install '
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from types import MethodType
 from typing import Any
 
@@ -28,7 +28,7 @@ _NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 def use(model: Any) -> int:
     """Replaces the parts of a frozen model on a CPU that can be; returns how many were."""
     fits = model.device.type == "cpu" and model.dtype in _NEAR
-    if not fits or os.environ.get(VARIABLE) == "0" or find_spec("numba") is None:
+    if not fits or os.environ.get(VARIABLE) == "0" or not _loops():
         return 0
     config = model.config.get_text_config()
     chance = torch.Generator().manual_seed(0)
@@ -41,6 +41,15 @@ def use(model: Any) -> int:
                 part.forward = MethodType(forward, part)
                 replaced += 1
     return replaced
+
+
+def _loops() -> bool:
+    """Whether numba is there, and fits the numpy that is there."""
+    try:
+        importlib.import_module("pegbox.backbone.fused_math")
+    except ImportError:
+        return False
+    return True
 
 
 def _same(part: Any, forward: Callable[..., Any], given: torch.Tensor, body: Any) -> bool:
