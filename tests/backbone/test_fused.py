@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+import transformers
+from transformers import AutoModelForCausalLM
 
-from pegbox.backbone import fused, fused_math
+from pegbox.backbone import fused, fused_math, kernels
 from pegbox.backbone.attention import Seen
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.loaded import Loaded
+from pegbox.backbone.loaded_backbone import _identity
 from pegbox.backbone.seam import Choices
 from pegbox.backbone.tiny import tiny_family
 from pegbox.data.rows import Rows
@@ -191,6 +194,12 @@ def test_positions_that_are_not_seen_weigh_exactly_nothing() -> None:
     assert torch.equal(found[0], found[1])
 
 
+def test_nothing_at_all_passes() -> None:
+    x = torch.empty(2, 0, 48, requires_grad=True)
+    made = fused_math.norm(fused_math.gated(x, torch.ones(8, 48), torch.ones(48, 4)), torch.ones(48), 1e-5)
+    assert torch.autograd.grad(made.sum(), x)[0].shape == x.shape
+
+
 # --- in a model --------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +225,70 @@ def test_parts_are_replaced_where_they_are_what_they_seem(family: str, parts: se
 def test_a_switch_leaves_all_parts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(fused.VARIABLE, "0")
     assert replaced(HuggingFaceBackbone(tiny_family("llama")).loaded.model) == set()
+
+
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 64,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "attention"),
+    [
+        ("StableLmConfig", {}, None),  # rotates a part of each head; its forward takes things in another order
+        ("Ministral3Config", {"head_dim": 8}, False),  # its forward wants more than others
+        ("OlmoConfig", {"clip_qkv": 0.01}, False),  # caps queries, keys and values
+        ("OlmoConfig", {}, True),
+    ],
+)
+def test_attention_that_only_looks_like_it_stays(kind: str, more: dict[str, Any], attention: bool | None) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(getattr(transformers, kind)(**SMALL, **more)).eval().requires_grad_(False)
+    ids = torch.tensor([[5, 9, 3, 7, 2]])
+    before = model(ids).logits
+    fused.use(model)
+    assert torch.allclose(model(ids).logits, before, atol=1e-5)
+    found = any(name.endswith("Attention") for name in replaced(model))
+    assert attention is None or found == attention
+
+
+def test_a_part_that_differs_only_for_large_numbers_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    theirs = LlamaMLP.forward
+    monkeypatch.setattr(LlamaMLP, "forward", lambda self, x: theirs(self, x.clamp(max=8)))
+    assert "LlamaMLP" not in replaced(HuggingFaceBackbone(tiny_family("llama")).loaded.model)
+
+
+def test_loops_that_are_not_compiled_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "COMPILED", False)
+    assert replaced(HuggingFaceBackbone(tiny_family("llama")).loaded.model) == set()
+
+
+def test_loops_are_compiled_where_none_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    njit = kernels.njit
+
+    def without_folder(function: Any, cache: bool = False, **how: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(function, **how)
+
+    monkeypatch.setattr(kernels, "njit", without_folder)
+    assert kernels._loop(lambda x: x + 1)(2) == 3
+
+
+def test_what_fused_parts_kept_is_not_read_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused_one = HuggingFaceBackbone(tiny_family("llama"))
+    monkeypatch.setenv(fused.VARIABLE, "0")
+    plain_one = HuggingFaceBackbone(tiny_family("llama"))
+    assert _identity(fused_one.loaded, "exact") != _identity(plain_one.loaded, "exact")
 
 
 def test_without_numba_all_parts_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from torch import nn
 
 from pegbox.backbone import attention
 
+REVISION = "1"
+"""Of what fused parts compute: kept keys and values of another one are not used."""
 VARIABLE = "PEGBOX_FUSED"
 """Set to 0: no part is replaced."""
 _NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -31,8 +33,9 @@ def use(model: Any) -> int:
     if not fits or os.environ.get(VARIABLE) == "0" or not _loops():
         return 0
     config = model.config.get_text_config()
-    chance = torch.Generator().manual_seed(0)
-    given = torch.randn(1, 5, config.hidden_size, generator=chance).to(model.dtype)
+    given = torch.randn(2, 5, config.hidden_size, generator=torch.Generator().manual_seed(0))
+    given[1, :, 0] = 100  # as large as single features grow
+    given = given.to(model.dtype)
     replaced = 0
     with torch.no_grad():
         for part in model.base_model.modules():
@@ -43,28 +46,32 @@ def use(model: Any) -> int:
     return replaced
 
 
+def is_used(model: Any) -> bool:
+    """Whether a model runs in fused parts."""
+    return any("forward" in vars(part) for part in model.modules())
+
+
 def _loops() -> bool:
-    """Whether numba is there, and fits the numpy that is there."""
+    """Whether numba is there, fits the numpy that is there, and compiles."""
     try:
-        importlib.import_module("pegbox.backbone.fused_math")
+        return bool(importlib.import_module("pegbox.backbone.fused_math").kernels.COMPILED)
     except ImportError:
         return False
-    return True
 
 
 def _same(part: Any, forward: Callable[..., Any], given: torch.Tensor, body: Any) -> bool:
-    """Whether a part gives the same on some numbers, run in either way."""
-    more: dict[str, Any] = {}
-    if forward is _attention:
-        if not hasattr(body, "rotary_emb"):
-            return False
-        places = body.rotary_emb(given, torch.arange(given.shape[1])[None])
-        more = {"position_embeddings": places, "attention_mask": None}
-    elif forward is _norm and len(part.weight) != given.shape[-1]:  # of something narrower, such as a head
+    """Whether a part gives the same on some numbers, run in either way. Shape: given [N, T, H], each of N by itself."""
+    try:
+        more: dict[str, Any] = {}
+        if forward is _attention:
+            places = body.rotary_emb(given, torch.arange(given.shape[1])[None])
+            more = {"position_embeddings": places, "attention_mask": None}
+        both = (run(part, given, **more) for run in (type(part).forward, forward))
+        theirs, ours = (made[0].float() if isinstance(made, tuple) else made.float() for made in both)
+        apart = (ours - theirs).flatten(1).norm(dim=1)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # it is not built as it looks
         return False
-    both = (run(part, given, **more) for run in (type(part).forward, forward))
-    theirs, ours = (made[0] if isinstance(made, tuple) else made for made in both)
-    return bool((ours.float() - theirs.float()).norm() <= _NEAR[given.dtype] * theirs.float().norm())
+    return bool((apart <= _NEAR[given.dtype] * theirs.flatten(1).norm(dim=1)).all())
 
 
 def _forward_of(part: nn.Module, config: Any) -> Callable[..., Any] | None:
@@ -86,10 +93,11 @@ def _forward_of(part: nn.Module, config: Any) -> Callable[..., Any] | None:
 
 
 def _all_seen(config: Any) -> bool:
-    """Whether every layer looks back on everything, without a cap on its scores."""
+    """Whether every layer looks back on everything, and caps neither scores nor what they are made of."""
     kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
     windows = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    return kinds == {"full_attention"} and not windows and not getattr(config, "attn_logit_softcapping", None)
+    capped = any(getattr(config, name, None) for name in ("attn_logit_softcapping", "clip_qkv"))
+    return kinds == {"full_attention"} and not windows and not capped
 
 
 def _is_silu(function: Any) -> bool:
@@ -160,7 +168,12 @@ def _attention(
     plain = attention_mask is None or (attention_mask.dtype == torch.bool and attention_mask.shape[-1] == past + width)
     known = plain and cos.shape[-1] == self.head_dim and _linears(self, "q_proj", "k_proj", "v_proj", "o_proj")
     if not known or not attention.fits(rows * heads * width * (past + width // branches)):
-        return type(self).forward(self, hidden_states, position_embeddings, attention_mask, past_key_values, **rest)
+        named = {
+            "position_embeddings": position_embeddings,
+            "attention_mask": attention_mask,
+            "past_key_values": past_key_values,
+        }
+        return type(self).forward(self, hidden_states, **named, **rest)
     packed = F.linear(hidden_states, *_joined(self, "q_proj", "k_proj", "v_proj"))
     query, *new = turned(packed, cos, sin, heads, groups, branches)
     if past_key_values is not None and attention.keeps():

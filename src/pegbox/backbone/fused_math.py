@@ -5,6 +5,7 @@ No gradient is formed for weights, nor for kept keys and values that do not ask 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -21,8 +22,8 @@ _ALONE = 1 << 15
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "pegbox-loops")
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "pegbox-loops")
 
 
 def _spread(loop: Callable[..., None], rows: int, numbers: int, *given: Any) -> None:
@@ -37,7 +38,7 @@ def _spread(loop: Callable[..., None], rows: int, numbers: int, *given: Any) -> 
         loop(0, rows, *given)
         return
     ends = [rows * part // parts for part in range(parts + 1)]
-    others = [_pool(parts - 1).submit(loop, ends[part], ends[part + 1], *given) for part in range(1, parts)]
+    others = [_pool().submit(loop, ends[part], ends[part + 1], *given) for part in range(1, parts)]
     loop(0, ends[1], *given)
     for other in others:
         other.result()
@@ -84,7 +85,7 @@ class _Gated(Function):
     @once_differentiable
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         both, into, back = ctx.saved_tensors
-        change, made = given[0].reshape(len(both), -1) @ back, torch.empty_like(both)
+        change, made = given[0].reshape(len(both), len(back)) @ back, torch.empty_like(both)
         _spread(kernels.gate_back, len(both), change.numel(), both, change, made)
         return (made @ into).view(given[0].shape), None, None
 

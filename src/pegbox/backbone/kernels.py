@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic, overload
 
+COMPILED = not config.DISABLE_JIT
+"""Whether these are loops of the machine's, and not of Python's, which some switch on to look for errors."""
 _f = np.float32
 _EXACT = ("reassoc", "contract", "nsz", "arcp")
 """What the compiler may do with sums, so that they run side by side; numbers that are none stay none."""
@@ -63,7 +65,11 @@ def _stored_of(number: Any, like: Any) -> Any:  # noqa: ARG001
 
 
 def _loop(function: Any) -> Any:
-    return njit(function, nogil=True, fastmath=set(_EXACT), error_model="numpy", boundscheck=False, cache=True)
+    how: dict[str, Any] = {"nogil": True, "fastmath": set(_EXACT), "error_model": "numpy", "boundscheck": False}
+    try:
+        return njit(function, cache=True, **how)
+    except RuntimeError:  # no folder that can be written to: compiled anew in every process
+        return njit(function, **how)
 
 
 def _part(function: Any) -> Any:

@@ -13,6 +13,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from pegbox.backbone import fused
 from pegbox.backbone.core import Core
 from pegbox.backbone.kept_files import KeptFiles
 from pegbox.backbone.laid import LaidOut
@@ -57,9 +58,9 @@ class LoadedBackbone(ABC):
         self.loaded = loaded
         self.spent = Spent()
         self.storage = storage
+        self._engine = self._engine_of(loaded.model)
         files = None if cache_disk_bytes == 0 else KeptFiles(_identity(loaded, storage), cache_disk_bytes)
         self.store = PrefixStore(cache_bytes, storage, loaded.model.dtype, files, self._count_reused)
-        self._engine = self._engine_of(loaded.model)
         self._speller = Speller(loaded.tokenizer, wraps=self.kind != "causal")
         self.width = int(self._engine.embedding.shape[1])
         self.context = self._engine.context
@@ -201,5 +202,9 @@ class LoadedBackbone(ABC):
 
 def _identity(loaded: Loaded, storage: Storage) -> str:
     """All that kept numbers depend on besides the texts: another version of the libraries may round otherwise."""
-    made_by = (torch.__version__, transformers.__version__)
+    made_by = (
+        torch.__version__,
+        transformers.__version__,
+        f"fused {fused.REVISION}" if fused.is_used(loaded.model) else "plain",
+    )
     return "\n".join([FORMAT, loaded.digest, loaded.dtype, torch.device(loaded.device).type, storage, *made_by])

@@ -9,8 +9,8 @@ from pegbox.backbone.engine import Head
 from pegbox.backbone.frozen import Front
 from pegbox.backbone.layout import Ids
 
-TOKENS = 4096
-"""New positions in one pass when no gradient is asked for."""
+TOKENS = 2048
+"""New positions in one pass when no gradient is asked for: enough for the products, few enough for the processor's caches."""
 SLACK = 48
 """Positions of padding in a pass that cost no more than another pass; beside these, an eighth of the real ones is borne."""
 KEPT = 16384
