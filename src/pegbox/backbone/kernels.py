@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic, overload
 
-COMPILED = not config.DISABLE_JIT
+COMPILED = not getattr(config, "DISABLE_JIT", 0)
 """Whether these are loops of the machine's, and not of Python's, which some switch on to look for errors."""
 _f = np.float32
 _EXACT = ("reassoc", "contract", "nsz", "arcp")
