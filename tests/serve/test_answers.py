@@ -117,6 +117,25 @@ def test_a_sentence_is_read_once_for_its_words(start_all: StartAll) -> None:
     )  # a token is a byte: 20 times the sentence if each word read it anew
 
 
+def test_words_before_their_sentence_keep_to_the_bounds_of_a_turn(start_all: StartAll, kinds: dict[str, Tuned]) -> None:
+    """Each word is read with the whole sentence then: 32 of them are many rows, not one."""
+    limits = Limits(turn_tokens=600, batch_rows=8)
+    house, http = start_all(limits=limits)
+    row = {"text": " ".join(f"w{n:02d}" for n in range(40)), "lang": "en"}
+    positions, under_way, waiting = [], [], house.scheduler._meter.turn
+
+    def turn(rows: int, tokens: int, seconds: float) -> None:
+        positions.append(tokens)
+        under_way.append(sum(len(one._words) for one in house.scheduler._seats))
+        waiting(rows, tokens, seconds)
+
+    house.scheduler._meter.turn = turn  # type: ignore[method-assign]
+    assert [told(one) for one in predict(http, "around", row)] == plain(kinds["around"], [row])
+    assert len(positions) >= 20  # some words at a time
+    assert max(positions) <= limits.turn_tokens
+    assert 1 < max(under_way) < 2 * limits.batch_rows
+
+
 BAD: list[tuple[str, Any, int, str]] = [
     ("names", {"tokens": []}, 400, "blank"),
     ("names", {"tokens": ["a", " "]}, 400, "blank"),

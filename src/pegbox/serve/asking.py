@@ -87,7 +87,7 @@ async def tag(
     """Each sentence's tags, and the positions of sentences that were cut for some word."""
     tagger: TagPredictor = served.tuned.predictor
     words = await run_in_threadpool(word_rows, rows)
-    shares, cut = await done(request, WordScoring(served, words, seconds), watched)
+    shares, cut = await done(request, WordScoring(served, words, seconds, house_of(request).limits), watched)
     found = await run_in_threadpool(tagger.decided, shares, words, rows)
     return found, tuple(sorted({words.sentences[at] for at in cut}))
 

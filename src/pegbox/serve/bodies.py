@@ -95,7 +95,7 @@ class Feedback(Strict):
     labels: Annotated[
         list[SkipValidation[Label | Annotated[list[Label], Field(max_length=SEVERAL)] | None]],
         Field(min_length=1, max_length=10_000, description=RIGHT),
-        checked(_wrong_labels, f"is no label of at most {LABEL} characters, no list of at most {SEVERAL} of them, and not null"),
+        checked(_wrong_labels, f"is no label of at most {LABEL} characters, no list of at most {SEVERAL} of these, no null"),
     ]
 
 

@@ -140,7 +140,7 @@ class Scheduler:
             work.fail(why)
 
     def _fill_seats(self) -> None:
-        while len(self._seats) < self._limits.batch_rows:
+        while sum(seat.size for seat in self._seats) < self._limits.batch_rows:
             with self._news:
                 if not self._works:
                     return
@@ -179,7 +179,7 @@ class Scheduler:
                 seat.work.fail(FailedError())
             tokens = 0
         self._seats = [seat for seat in self._seats if seat not in ended and not seat.work.future.done()]
-        self._note(len(turn), len(ended), tokens, time.monotonic() - began)
+        self._note(len(turn), sum(seat.size for seat in ended), tokens, time.monotonic() - began)
 
     def _chosen(self) -> list[Seat]:
         """The seats of this turn; at least one."""
