@@ -6,8 +6,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -192,15 +193,31 @@ class WordsSeat:
 
 
 class Errand(Work[Result]):
-    """A piece of work that only the model's thread may do: it is done by itself, between two turns."""
+    """A piece of work that only the model's thread may do: by itself, a step at a time, each between two turns.
 
-    def __init__(self, act: Callable[[], Result], size: int = 1, seconds: float = 3600.0) -> None:
+    Settings:
+        steps: nothing after each step but the last one, which ends with the result.
+    """
+
+    def __init__(self, steps: Generator[None, None, Result], size: int = 1, seconds: float = 3600.0) -> None:
         super().__init__(size, seconds)
-        self.act = act
+        self._steps = steps
 
-    def run(self) -> None:
-        """Does it. What goes wrong is its caller's to handle, who waits for the result."""
+    def run(self) -> bool:
+        """Does the next step; says whether it was the last. What goes wrong is its caller's to handle, who waits for the result."""
         try:
-            self.future.set_result(self.act())
+            next(self._steps)
+        except StopIteration as end:
+            with suppress(InvalidStateError):  # nobody waits any more
+                self.future.set_result(end.value)
         except Exception as error:  # noqa: BLE001  # handed on
             self.fail(error)
+        else:
+            return False
+        return True
+
+
+def single(act: Callable[[], Result]) -> Generator[None, None, Result]:
+    """An errand's only step."""
+    yield from ()
+    return act()
