@@ -204,7 +204,7 @@ class Errand(Work[Result]):
         self._steps = steps
 
     def run(self) -> bool:
-        """Does the next step; says whether it was the last. What goes wrong is its caller's to handle, who waits for the result."""
+        """Does the next step; says whether it was the last. What goes wrong is for its caller, who waits for the result."""
         try:
             next(self._steps)
         except StopIteration as end:
