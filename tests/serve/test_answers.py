@@ -164,6 +164,11 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("talk", [{"content": [{"type": "image"}]}], 400, "turn 1"),
     ("talk", {"messages": ["a"]}, 400, "turn 1"),
     ("talk", "x" * 101, 413, "characters"),
+    ("talk", [{"role": "system", "content": "a"}, *TALK[:1]], 400, "row 1 has a system turn"),
+    ("talk", {"conversations": [{"from": "developer", "value": "a"}, {"from": "human", "value": "b"}]}, 400, "a system turn"),
+    ("talk", TALK[:2], 400, "row 1 ends with the assistant"),
+    ("talk", {"messages": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, 400, "ends with the assistant"),
+    ("names", {"text": "Ann saw", "tokens": ["Bob"]}, 400, "words that are not that text"),
 ]
 
 
@@ -239,6 +244,9 @@ def test_what_goes_in_and_comes_out_is_described(start_all: StartAll) -> None:
         assert described["predictions"][0].keys() == answer["predictions"][0].keys()
     rows = page["components"]["schemas"]["Predict"]["properties"]["rows"]
     assert {kind["type"] for kind in rows["items"]["anyOf"]} == {"string", "object", "array"}
+    described = [way["responses"] for path in page["paths"].values() for way in path.values()]
+    assert not any("ValidationError" in json.dumps(one) for one in described)  # what comes is an error in three parts
+    assert "first thing that is wrong" in predict["responses"]["422"]["description"]
     assert http.get("/v1/prompts/names").json()["settings"]["types"] == list(TYPES)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pegbox.cli import main
 from pegbox.data.rows import Rows
 from pegbox.data.sentences import read_sentences
 from pegbox.errors import DataError, SettingsError
+from pegbox.prompt import parse
 from pegbox.serve.house import House
 from pegbox.serve.log import JsonLines
 
@@ -76,6 +78,21 @@ def test_the_client_predicts_as_the_artifact_does(
     assert client.prompt("line").cut_rows(long) == kinds["line"].cut_rows(long) == (1,)
     sentences = read_sentences(["short", "a " * 3 + "x" * 3000]).rows
     assert names.cut_rows(sentences) == kinds["names"].cut_rows(sentences) == (1,)
+
+
+def test_a_systems_turn_is_sent_where_the_prompt_reads_it(
+    start_all: StartAll, kinds: dict[str, Tuned], until: Any, tmp_path: Path
+) -> None:
+    house, http = start_all()
+    talk, own = kinds["talk"], parse("[system] {system} Be brief. [turns] {turns} [assistant] [answer]")
+    told = Tuned(replace(talk.predictor, prompt=own))
+    told.save(house.folder / "told")
+    until(lambda: http.get("/v1/prompts/told").status_code == 200)
+    talks = [[{"role": "system", "content": f"Say {n}."}, *TALK] for n in range(2)]
+    client = pegbox.Client(str(http.base_url))
+    assert client.prompt("told").predict(talks) == told.predict(talks)
+    assert client.prompt("talk").predict(talks) == talk.predict(talks)  # it brings its own, and the rows' is left out
+    assert client.prompt("talk").predict([TALK[:2]]) == talk.predict([TALK[:2]])  # what the assistant said is written anew
 
 
 @pytest.mark.parametrize("name", ["names", "several", "line", "drawn", "talk"])

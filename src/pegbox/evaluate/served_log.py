@@ -161,8 +161,8 @@ def read_labels(path: Path, known: Logged) -> dict[Row, Told]:
 
     A label is a text or a list; none at all says that none of several is right. Null says that it is not known.
 
-    Raises: DataError for a table without these columns, a row number that is none, a label that is empty where each row has one,
-        or no request of the log in it.
+    Raises: DataError for a table without these columns, a row number that is none, a label that is empty where each row has
+        one, or no request of the log in it.
     """
     answered = {
         row: answer for versions in known.answers.values() for rows in versions.values() for row, answer in rows.items()
