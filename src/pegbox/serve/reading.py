@@ -129,7 +129,7 @@ def _sentences(given: Sequence[Given], fields: Sequence[str]) -> Rows:
     return _readable(lambda: read_sentences(_stream(named), None, None, False, fields=more).rows)
 
 
-def _check_words(number: int, row: Mapping[str, Any]) -> None:
+def _check_words(number: int, row: Any) -> None:
     """Raises DataError for a row that has words besides a text, and not those of the text."""
     words = next((row[name] for name in WORD_NAMES if name in row), None)
     if not isinstance(words, list) or "text" not in row or not all(isinstance(word, str) for word in words):
@@ -145,7 +145,7 @@ def _check_words(number: int, row: Mapping[str, Any]) -> None:
 def _conversations(given: Sequence[Given], fields: Sequence[str]) -> Rows:
     """Rows of conversations: each is what the user says, its turns, or has these under ``messages`` or the like."""
     more = [name for name in fields if name not in (FIELD, "system")]
-    made = []
+    made: list[dict[str, Any]] = []
     for number, row in enumerate(given, 1):
         named: Mapping[str, Any] = row if isinstance(row, Mapping) else {"messages": row}
         further = _texts(number, named, more)
