@@ -13,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ CLASSIFY, SEVERAL, TAG, CHAT = "classify", "multilabel", "tag", "chat"
 WRITING = ("generate", CHAT)
 TRIES = 8
 """How often a busy server is asked."""
+MINUTE = 60.0
+"""The most seconds between two of these."""
 
 
 class Client:
@@ -80,7 +83,7 @@ class Client:
                 with error:
                     if error.code != 429 or attempt == TRIES:
                         raise self._told(error) from error
-                    time.sleep(min(60.0, float(error.headers.get("Retry-After", "1"))))
+                    time.sleep(_seconds(error.headers.get("Retry-After", "1")))
             except (OSError, ValueError) as error:
                 raise ServerError(
                     f"no answer from {self.url}: {error}", "a running `pegbox serve`", "check the address, and that it is up"
@@ -194,7 +197,7 @@ class ServedPrompt:
     def _found(self, rows: Rows) -> list[dict[str, Any]]:
         """What the server predicts, row by row."""
         self._requests = []
-        sent = [sent_row(self.kind, rows, at) for at in range(len(rows))]
+        sent = [sent_row(self.kind, rows, at, self.about["fields"]) for at in range(len(rows))]
         parts = _parts([len(spans_in(one)) for one in rows.gold or ()] if self.kind == TAG else [1] * len(rows), self.kind)
         found = [row for part in parts for row in self._asked(sent[part.start : part.stop], part.start)]
         self._last = rows, tuple(at for at, row in enumerate(found) if row["cut"])
@@ -221,14 +224,17 @@ class ServedPrompt:
         return list(answer["predictions"])
 
 
-def sent_row(kind: str, rows: Rows, at: int) -> dict[str, Any]:
+def sent_row(kind: str, rows: Rows, at: int, fields: Sequence[str]) -> dict[str, Any]:
     """A row as it is sent, so that the server reads the very same.
+
+    Settings:
+        fields: what the prompt reads; a conversation's own system turn goes only where it is among them.
 
     Raises: DataError for a sentence whose words are neither those that its text is divided into nor joined by single spaces.
     """
     row = dict(rows.fields[at])
     if kind == CHAT:
-        system = [("system", row["system"])] if "system" in row else []
+        system = [("system", row["system"])] if "system" in row and "system" in fields else []
         turns = [{"role": role, "content": content} for role, content in (*system, *said(row[FIELD]))]
         return {**{name: value for name, value in row.items() if name not in (FIELD, "system")}, "messages": turns}
     if kind != TAG:
@@ -244,6 +250,15 @@ def sent_row(kind: str, rows: Rows, at: int) -> dict[str, Any]:
             "send one of them, or predict with the artifact",
         )
     return {**{name: value for name, value in row.items() if name != "text"}, "tokens": words}
+
+
+def _seconds(after: str) -> float:
+    """How long to wait as ``Retry-After`` says it, in seconds or as a date: at most a minute; a second where it says neither."""
+    try:
+        wait = float(after) if after.strip().isdecimal() else parsedate_to_datetime(after).timestamp() - time.time()
+    except ValueError:
+        return 1.0
+    return min(MINUTE, max(1.0, wait))
 
 
 def _parts(sizes: Sequence[int], kind: str) -> list[range]:

@@ -14,7 +14,7 @@ from pegbox.evaluate.served_log import read_labels, read_log, standings
 from pegbox.metrics.proportions import apart, fisher_p, wilson
 
 
-def line(request: str, prompt: str, answers: list[str], shadow: bool = False, name: str = "mood") -> str:
+def line(request: str, prompt: str, answers: list[Any], shadow: bool = False, name: str = "mood") -> str:
     about = {"request": request, "asked": name, "prompt": prompt, "shadow": shadow, "answers": answers}
     return json.dumps({"message": "predicted", **about}) + "\n"
 
@@ -95,9 +95,40 @@ def test_feedback_in_the_log_is_taken_and_a_file_comes_before_it(tmp_path: Path,
     assert json.loads(capsys.readouterr().out)[0]["versions"][0]["accuracy"]["value"] == 1.0
 
 
+def test_that_nothing_is_right_can_be_said_in_a_table(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(line("a", "mood@1", [[], ["0-3:PER"], [], ["fee", "law"], ["fee"]]))
+    found = read_log([tmp_path / "log"])
+    (tmp_path / "l.csv").write_text("request,row,label\na,1,\na,2,\na,3,0-3:PER\na,4,law| fee\n")
+    (tmp_path / "l.jsonl").write_text(
+        "".join(
+            json.dumps({"request": "a", "row": row, "label": label}) + "\n"
+            for row, label in enumerate([[], "", ["0-3:PER"], ["law", "fee", "law"], None], 1)
+        )
+    )
+    for name in ("l.csv", "l.jsonl"):
+        (version,) = standings(found, read_labels(tmp_path / name, found))[0].versions
+        assert version.labelled == 4
+        assert version.accuracy is not None
+        assert version.accuracy.value == 0.5
+
+
+def test_labels_that_hold_the_mark_between_labels(tmp_path: Path) -> None:
+    """A classifier's label is never taken apart, and a list holds its labels as they are."""
+    told = {"message": "feedback", "request": "a", "labels": ["a|b", ["a|b"], ["a|b"], ["a", "a"], "a"]}
+    one, other = ["a|b", "b|a", ["a|b"], ["a"], ["a"]], ["b|a", "b|a", ["a", "b"], ["a"], "a"]
+    log = tmp_path / "log"
+    log.write_text(line("a", "mood@1", one) + line("a", "mood@2", other, shadow=True) + json.dumps(told) + "\n")
+    found = read_log([log])
+    (mood,) = standings(found, found.labels)
+    assert [version.accuracy.value for version in mood.versions if version.accuracy] == [0.8, 0.4]
+    assert mood.pairs[0].same == 0.6
+
+
 @pytest.mark.parametrize(
     ("content", "came"),
     [
+        ("request,label\na,\n", "row 1 has no label"),
+        ("request,row\na,1\n", "row 1 has no label"),
         ("request,label\n,good\n", "row 1 has no request"),
         ("id,label\na,good\n", "row 1 has no request"),
         ("request,row,label\na,0,good\n", "row 1 has row '0'"),
@@ -110,6 +141,14 @@ def test_labels_that_cannot_be_joined_are_named(content: str, came: str, tmp_pat
     (tmp_path / "l.csv").write_text(content)
     with pytest.raises(DataError, match=came):
         read_labels(tmp_path / "l.csv", read_log([tmp_path / "log"]))
+
+
+@pytest.mark.parametrize("label", [{"a": 1}, [1], ["a", None], [["a"]]])
+def test_labels_that_are_no_texts_are_refused(label: Any, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(line("a", "mood@1", [["fee"]]))
+    (tmp_path / "l.jsonl").write_text(json.dumps({"request": "a", "label": label}) + "\n")
+    with pytest.raises(DataError, match="row 1 has the label"):
+        read_labels(tmp_path / "l.jsonl", read_log([tmp_path / "log"]))
 
 
 @pytest.mark.parametrize("content", ["", "{}\n", "text\n", '{"message": "answered", "request": "a"}\n'])

@@ -117,6 +117,25 @@ def test_a_sentence_is_read_once_for_its_words(start_all: StartAll) -> None:
     )  # a token is a byte: 20 times the sentence if each word read it anew
 
 
+def test_words_before_their_sentence_keep_to_the_bounds_of_a_turn(start_all: StartAll, kinds: dict[str, Tuned]) -> None:
+    """Each word is read with the whole sentence then: 32 of them are many rows, not one."""
+    limits = Limits(turn_tokens=600, batch_rows=8)
+    house, http = start_all(limits=limits)
+    row = {"text": " ".join(f"w{n:02d}" for n in range(40)), "lang": "en"}
+    positions, under_way, waiting = [], [], house.scheduler._meter.turn
+
+    def turn(rows: int, tokens: int, seconds: float) -> None:
+        positions.append(tokens)
+        under_way.append(sum(len(one._words) for one in house.scheduler._seats))
+        waiting(rows, tokens, seconds)
+
+    house.scheduler._meter.turn = turn  # type: ignore[method-assign]
+    assert [told(one) for one in predict(http, "around", row)] == plain(kinds["around"], [row])
+    assert len(positions) >= 20  # some words at a time
+    assert max(positions) <= limits.turn_tokens
+    assert 1 < max(under_way) < 2 * limits.batch_rows
+
+
 BAD: list[tuple[str, Any, int, str]] = [
     ("names", {"tokens": []}, 400, "blank"),
     ("names", {"tokens": ["a", " "]}, 400, "blank"),
@@ -145,6 +164,11 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("talk", [{"content": [{"type": "image"}]}], 400, "turn 1"),
     ("talk", {"messages": ["a"]}, 400, "turn 1"),
     ("talk", "x" * 101, 413, "characters"),
+    ("talk", [{"role": "system", "content": "a"}, *TALK[:1]], 400, "row 1 has a system turn"),
+    ("talk", {"conversations": [{"from": "developer", "value": "a"}, {"from": "human", "value": "b"}]}, 400, "a system turn"),
+    ("talk", TALK[:2], 400, "row 1 ends with the assistant"),
+    ("talk", {"messages": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, 400, "ends with the assistant"),
+    ("names", {"text": "Ann saw", "tokens": ["Bob"]}, 400, "words that are not that text"),
 ]
 
 
@@ -220,6 +244,9 @@ def test_what_goes_in_and_comes_out_is_described(start_all: StartAll) -> None:
         assert described["predictions"][0].keys() == answer["predictions"][0].keys()
     rows = page["components"]["schemas"]["Predict"]["properties"]["rows"]
     assert {kind["type"] for kind in rows["items"]["anyOf"]} == {"string", "object", "array"}
+    described = [way["responses"] for path in page["paths"].values() for way in path.values()]
+    assert not any("ValidationError" in json.dumps(one) for one in described)  # what comes is an error in three parts
+    assert "first thing that is wrong" in predict["responses"]["422"]["description"]
     assert http.get("/v1/prompts/names").json()["settings"]["types"] == list(TYPES)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pegbox.cli import main
 from pegbox.data.rows import Rows
 from pegbox.data.sentences import read_sentences
 from pegbox.errors import DataError, SettingsError
+from pegbox.prompt import parse
 from pegbox.serve.house import House
 from pegbox.serve.log import JsonLines
 
@@ -78,6 +80,21 @@ def test_the_client_predicts_as_the_artifact_does(
     assert names.cut_rows(sentences) == kinds["names"].cut_rows(sentences) == (1,)
 
 
+def test_a_systems_turn_is_sent_where_the_prompt_reads_it(
+    start_all: StartAll, kinds: dict[str, Tuned], until: Any, tmp_path: Path
+) -> None:
+    house, http = start_all()
+    talk, own = kinds["talk"], parse("[system] {system} Be brief. [turns] {turns} [assistant] [answer]")
+    told = Tuned(replace(talk.predictor, prompt=own))
+    told.save(house.folder / "told")
+    until(lambda: http.get("/v1/prompts/told").status_code == 200)
+    talks = [[{"role": "system", "content": f"Say {n}."}, *TALK] for n in range(2)]
+    client = pegbox.Client(str(http.base_url))
+    assert client.prompt("told").predict(talks) == told.predict(talks)
+    assert client.prompt("talk").predict(talks) == talk.predict(talks)  # it brings its own, and the rows' is left out
+    assert client.prompt("talk").predict([TALK[:2]]) == talk.predict([TALK[:2]])  # what the assistant said is written anew
+
+
 @pytest.mark.parametrize("name", ["names", "several", "line", "drawn", "talk"])
 def test_the_command_line_prints_the_same_of_a_server(
     start_all: StartAll, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -121,8 +138,8 @@ def test_shadows_splits_and_feedback_of_sets(
     assert "no column 'lang'" in whys["around@1"]
     assert "a shadow that writes texts" in whys["line@1"]
     first = lines("predicted")[0]["answers"]
-    assert first == ["|".join(f"{span['start']}-{span['end']}:{span['label']}" for span in one.spans()) for one in found]
-    assert any("|" in answer for answer in first)
+    assert first == [[f"{span['start']}-{span['end']}:{span['label']}" for span in one.spans()] for one in found]
+    assert any(len(answer) > 1 for answer in first)
     ner.feedback([list(reversed(found[0].spans())), None, [{"start": 0, "end": 1, "label": "PER"}]])
     several = pegbox.Client(str(http.base_url)).prompt("several")
     sets = several.predict(TEXTS)

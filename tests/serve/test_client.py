@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import urllib.error
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +96,39 @@ def test_a_busy_server_is_asked_again(start: Start, monkeypatch: pytest.MonkeyPa
     assert len(soft.predict([*"abcd"])) == 4
     assert slept
     assert slept[0] >= 1
+
+
+@pytest.mark.parametrize(
+    ("after", "least", "most"),
+    [
+        ("3", 3, 3),
+        ("0", 1, 1),
+        ("900", 60, 60),
+        ("-5", 1, 1),
+        ("nan", 1, 1),
+        ("soon", 1, 1),
+        ("", 1, 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1, 1),
+        (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 60, 60),
+    ],
+)
+def test_a_time_to_come_again_is_heeded_however_it_is_said(
+    after: str, least: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy before the server may say a date."""
+    slept: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+
+    def busy(request: Any, **_: Any) -> Any:
+        headers = Message()
+        headers["Retry-After"] = after
+        raise urllib.error.HTTPError(request.full_url, 429, "busy", headers, io.BytesIO(b"busy"))
+
+    monkeypatch.setattr(module.urllib.request, "urlopen", busy)
+    with pytest.raises(ServerError, match="answered 429"):
+        pegbox.Client("http://127.0.0.1:9").prompts()
+    assert len(slept) == module.TRIES - 1
+    assert least <= min(slept) <= max(slept) <= most
 
 
 def test_right_labels_go_back_to_the_requests_that_asked(

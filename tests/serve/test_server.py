@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 import threading
@@ -15,6 +16,7 @@ import httpx2
 import pytest
 
 from pegbox.errors import SettingsError
+from pegbox.serve.keys import Key, Keys
 from pegbox.serve.settings import Limits
 from pegbox.serve.start import Serving, serve
 
@@ -27,6 +29,20 @@ def connected(served: Any) -> socket.socket:
     made = socket.create_connection((host, int(port)))
     made.settimeout(10)
     return made
+
+
+def test_nothing_is_read_of_those_without_a_key(start: Start) -> None:
+    """Neither is its body waited for, nor is it looked at: 400,000 wrong values stopped the server once."""
+    served = start("soft", keys=Keys((Key("shop", "use", hashlib.sha256(b"the-key").hexdigest()),)))
+    with connected(served) as client:
+        client.sendall(head(900_000))
+        answer = client.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 401")
+        assert b"www-authenticate: Bearer" in answer
+    for path in (PATH, "/v1/feedback", "/v1/chat/completions", "/v1/none"):
+        assert served.http.post(path, json={"rows": [1]}).json()["error"]["came"] == "no key"
+        assert served.http.post(path, json={}, headers={"authorization": "Bearer the-key"}).status_code in (404, 422)
+    assert served.http.get("/healthz").status_code == 200
 
 
 def head(length: int) -> bytes:

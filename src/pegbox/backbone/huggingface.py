@@ -10,13 +10,13 @@ import torch
 from pegbox.backbone.bound import HuggingFaceBound
 from pegbox.backbone.decoding import Decoding
 from pegbox.backbone.engine import Engine
-from pegbox.backbone.guide import guide
+from pegbox.backbone.guide import Guide, guide
 from pegbox.backbone.laid import Written
 from pegbox.backbone.loaded import Kind
 from pegbox.backbone.loaded_backbone import LoadedBackbone
 from pegbox.backbone.mixed import Passage, Standing, advance
 from pegbox.backbone.seam import Answers
-from pegbox.backbone.writing import write
+from pegbox.backbone.writing import Steps, write, write_by_steps
 from pegbox.data.rows import Rows
 from pegbox.prompt import Prompt
 
@@ -66,5 +66,11 @@ class HuggingFaceBackbone(LoadedBackbone):
         """See `pegbox.backbone.seam.Backbone.generate`."""
         decoding = Decoding(max_tokens, tuple(stop), temperature, seed=seed, **more)
         standing = self.standing(prompt)
-        start = guide(decoding, self.loaded.tokenizer, self._engine.embedding.shape[0], standing.ends)
-        return write(self._engine, standing, rows, decoding, start)
+        return write(self._engine, standing, rows, decoding, self._start(standing, decoding))
+
+    def generate_by_steps(self, standing: Standing, rows: Rows, decoding: Decoding) -> Steps:
+        """The same, token by token: others may use the model after each one."""
+        return write_by_steps(self._engine, standing, rows, decoding, self._start(standing, decoding))
+
+    def _start(self, standing: Standing, decoding: Decoding) -> Guide:
+        return guide(decoding, self.loaded.tokenizer, self._engine.embedding.shape[0], standing.ends)

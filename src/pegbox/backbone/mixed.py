@@ -219,20 +219,26 @@ class Standing:
 def advance(engine: Engine, passages: Sequence[Passage]) -> int:
     """Reads all passages on, to the end or by a chunk, those of near length in one pass; returns how many positions that is.
 
-    Those that branched off from one stem are folded into a tree, in which it is held once.
+    Those that branched off from one stem are folded into a tree, in which it is held once, where no chunks are made of them.
     """
     families: dict[int, list[Passage]] = {}
     for passage in passages:
         families.setdefault(id(passage.stem), []).append(passage)
     single, folded, before = families.pop(id(None), []), [], engine.spent.forward
     for some in families.values():
-        if len(some) > 1 and sum(len(one.codes) for one in some) <= LARGEST and engine.packs:
+        if engine.packs and _foldable(some):
             folded.append(some)
         else:
             single.extend(some)
     _read_singly(engine, single)
     _read_folded(engine, folded)
     return engine.spent.forward - before
+
+
+def _foldable(some: Sequence[Passage]) -> bool:
+    """Whether passages of one stem can be read in one pass: after a chunk of each they no longer look back on the same."""
+    whole = all(one.head is some[0].head and len(one.part) == len(one.codes) for one in some)
+    return whole and len(some) > 1 and sum(len(one.codes) for one in some) <= LARGEST
 
 
 def _read_singly(engine: Engine, passages: Sequence[Passage]) -> None:

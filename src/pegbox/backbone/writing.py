@@ -6,7 +6,7 @@ row that looks back on the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,8 @@ from pegbox.data.rows import Rows
 
 TOGETHER = 16
 """Rows, or beams, that are written at the same time."""
+Steps = Generator[None, None, list[str]]
+"""Writing that stops after every token, so that others have their turns in between; at its end the texts."""
 HELD = 16384
 """Positions whose keys and values are held at the same time, about."""
 
@@ -47,21 +49,32 @@ class _Row:
         self.finished = sorted([*self.finished, (worth, text)], key=lambda one: -one[0])[:most]
 
 
-@torch.no_grad()
 def write(engine: Engine, standing: Standing, rows: Rows, decoding: Decoding, start: Guide) -> list[str]:
     """What the model writes where the prompt's answer stands, for each row.
 
     Settings:
         start: what may be written at the beginning.
     """
+    steps = write_by_steps(engine, standing, rows, decoding, start)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value)
+
+
+@torch.no_grad()
+def write_by_steps(engine: Engine, standing: Standing, rows: Rows, decoding: Decoding, start: Guide) -> Steps:
+    """The same, step by step."""
     passages = [asked.passages[0] for asked in standing.write(rows, decoding.max_tokens)]
     texts = [""] * len(rows)
     for group in _groups(passages, decoding):
         some = [passages[at] for at in group]
         while left := [passage for passage in some if not passage.done]:
             advance(engine, left)
+            yield
         writer = _Beams(engine, standing, decoding) if decoding.beams > 1 else _Lines(engine, standing, decoding)
-        for at, text in zip(group, writer.write(some, group, start), strict=True):
+        for at, text in zip(group, (yield from writer.write(some, group, start)), strict=True):
             texts[at] = text
         for passage in some:
             passage.head, passage.states = (), None  # their keys and values are no longer needed
@@ -99,7 +112,7 @@ class _Lines:
     standing: Standing
     decoding: Decoding
 
-    def write(self, passages: Sequence[Passage], numbers: Sequence[int], start: Guide) -> list[str]:
+    def write(self, passages: Sequence[Passage], numbers: Sequence[int], start: Guide) -> Steps:
         running = Running(self.engine, [passage.head for passage in passages])
         streams = [chance(self.decoding.seed, number) for number in numbers]
         living, states = [_Text(row, start) for row in range(len(passages))], _last(passages)
@@ -122,6 +135,7 @@ class _Lines:
             living = after
             running.keep(going)
             states = running.step([text.ids[-1] for text in living])
+            yield
         return texts
 
 
@@ -136,7 +150,7 @@ class _Beams:
     standing: Standing
     decoding: Decoding
 
-    def write(self, passages: Sequence[Passage], _: Sequence[int], start: Guide) -> list[str]:
+    def write(self, passages: Sequence[Passage], _: Sequence[int], start: Guide) -> Steps:
         running = Running(self.engine, [passage.head for passage in passages])
         rows = [_Row() for _ in passages]
         living, states = [_Text(row, start) for row in range(len(passages))], _last(passages)
@@ -146,6 +160,7 @@ class _Beams:
                 break
             running.keep(going)
             states = running.step([text.ids[-1] for text in living])
+            yield
         return [row.finished[0][1] if row.finished else "" for row in rows]
 
     def _scores(self, living: Sequence[_Text], states: torch.Tensor) -> torch.Tensor:

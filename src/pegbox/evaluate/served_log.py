@@ -26,6 +26,8 @@ from pegbox.metrics.significance import difference, holm
 
 Row = tuple[str, int]
 """A request, and which of its rows (from 1)."""
+Told = str | frozenset[str]
+"""One answer, or several: labels, or entities."""
 
 
 @dataclass
@@ -39,9 +41,9 @@ class Logged:
         other_lines: how many of its lines were none of ours.
     """
 
-    answers: dict[str, dict[str, dict[Row, str]]] = field(default_factory=dict)
+    answers: dict[str, dict[str, dict[Row, Told]]] = field(default_factory=dict)
     shadows: dict[str, set[str]] = field(default_factory=dict)
-    labels: dict[Row, str] = field(default_factory=dict)
+    labels: dict[Row, Told] = field(default_factory=dict)
     other_lines: int = 0
 
 
@@ -129,58 +131,93 @@ def _take(line: str, found: Logged) -> None:
         if kind == "predicted":
             versions = found.answers.setdefault(str(told["asked"]), {})
             rows = versions.setdefault(str(told["prompt"]), {})
-            rows.update({(request, at): _as_set(str(answer)) for at, answer in enumerate(told["answers"], 1)})
+            rows.update({(request, at): _told(answer) for at, answer in enumerate(told["answers"], 1)})
             if told["shadow"]:
                 found.shadows.setdefault(str(told["asked"]), set()).add(str(told["prompt"]))
         elif kind == "feedback":
-            labels = {(request, at): _as_set(str(label)) for at, label in enumerate(told["labels"], 1) if label is not None}
+            labels = {(request, at): _told(label) for at, label in enumerate(told["labels"], 1) if label is not None}
             found.labels.update(labels)
     except (ValueError, KeyError, TypeError):
         found.other_lines += 1
 
 
-def _as_set(answer: str) -> str:
-    """An answer that is several things, with | between them, in one order: so equal ones are equal texts."""
-    return "|".join(sorted(part.strip() for part in answer.split("|"))) if "|" in answer else answer
+def _told(value: Any) -> Told:
+    return frozenset(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def read_labels(path: Path, known: Logged) -> dict[Row, str]:
+def _is_right(answer: Told, label: Told) -> bool:
+    """Whether an answer is what is right. Where it is several things, these may be told in a text, with | between them."""
+    if isinstance(label, str) and not isinstance(answer, str):
+        return answer == {part.strip() for part in label.split("|") if part.strip()}
+    return _all_of(answer) == _all_of(label)
+
+
+def _all_of(told: Told) -> frozenset[str]:
+    return frozenset((told,)) if isinstance(told, str) else told
+
+
+def read_labels(path: Path, known: Logged) -> dict[Row, Told]:
     """A table with the columns request, label, and row where requests had several.
 
-    Raises: DataError for a table without them, a row number that is none, or no request of the log in it.
+    A label is a text or a list; none at all says that none of several is right. Null says that it is not known.
+
+    Raises: DataError for a table without these columns, a row number that is none, a label that is empty where each row has
+        one, or no request of the log in it.
     """
-    labels: dict[Row, str] = {}
+    answered = {
+        row: answer for versions in known.answers.values() for rows in versions.values() for row, answer in rows.items()
+    }
+    labels: dict[Row, Told] = {}
     for record in open_file(path, Reading()).items:
         if isinstance(record, Problem):
             raise DataError(
                 f"{path}, row {record.number}: {record.kind} {record.detail}", "a table with request and label", "correct it"
             )
         row, label = _labelled(path, record)
-        labels[row] = label
-    answered = {row for versions in known.answers.values() for rows in versions.values() for row in rows}
-    if not answered & labels.keys():
+        if not label and isinstance(answered.get(row), str):
+            raise _lacking(path, record, "label")
+        if label is not None:
+            labels[row] = label
+    if not answered.keys() & labels.keys():
         raise DataError(
             f"{path} names none of the log's requests", 'the ids that answers told as "request"', "keep them with your rows"
         )
     return labels
 
 
-def _labelled(path: Path, record: Record) -> tuple[Row, str]:
-    where = f"{path}, row {record.number}"
-    if missing := [name for name in ("request", "label") if record.values.get(name) in (None, "")]:
-        raise DataError(f"{where} has no {missing[0]}", "request and label, and row where a request had several", "correct it")
+def _labelled(path: Path, record: Record) -> tuple[Row, Told | None]:
+    """A row's label; None where it is not known."""
+    if record.values.get("request") in (None, ""):
+        raise _lacking(path, record, "request")
+    if "label" not in record.values:
+        raise _lacking(path, record, "label")
     row = str(record.values.get("row") or 1)
     if not row.isdecimal() or int(row) < 1:
-        raise DataError(f"{where} has row {row!r}", "a number from 1", "count a request's rows from 1")
-    return (str(record.values["request"]), int(row)), _as_set(str(record.values["label"]))
+        raise DataError(f"{path}, row {record.number} has row {row!r}", "a number from 1", "count a request's rows from 1")
+    label = record.values["label"]
+    if isinstance(label, dict) or (isinstance(label, list) and not all(isinstance(one, str) for one in label)):
+        raise DataError(
+            f"{path}, row {record.number} has the label {str(label)[:80]}",
+            "a text, or a list of texts",
+            "write labels by name, and entities as start-end:TYPE",
+        )
+    return (str(record.values["request"]), int(row)), None if label is None else _told(label)
 
 
-def standings(found: Logged, labels: Mapping[Row, str]) -> list[Standing]:
+def _lacking(path: Path, record: Record, column: str) -> DataError:
+    return DataError(
+        f"{path}, row {record.number} has no {column}",
+        "request and label, and row where a request had several; an empty label where none of several is right",
+        "correct it",
+    )
+
+
+def standings(found: Logged, labels: Mapping[Row, Told]) -> list[Standing]:
     """Every name's versions and pairs, by name."""
     return [_standing(name, versions, found, labels) for name, versions in sorted(found.answers.items())]
 
 
-def _standing(name: str, versions: Mapping[str, Mapping[Row, str]], found: Logged, labels: Mapping[Row, str]) -> Standing:
+def _standing(name: str, versions: Mapping[str, Mapping[Row, Told]], found: Logged, labels: Mapping[Row, Told]) -> Standing:
     shadows = found.shadows.get(name, set())
     scored = []
     for prompt, rows in sorted(versions.items()):
@@ -192,13 +229,13 @@ def _standing(name: str, versions: Mapping[str, Mapping[Row, str]], found: Logge
     return Standing(name, tuple(scored), tuple(told))
 
 
-def _right(rows: Mapping[Row, str], labels: Mapping[Row, str]) -> tuple[int, int]:
+def _right(rows: Mapping[Row, Told], labels: Mapping[Row, Told]) -> tuple[int, int]:
     """Right answers among the labelled rows, and how many these are."""
-    checked = [answer == labels[row] for row, answer in rows.items() if row in labels]
+    checked = [_is_right(answer, labels[row]) for row, answer in rows.items() if row in labels]
     return sum(checked), len(checked)
 
 
-def _pair(first: str, second: str, versions: Mapping[str, Mapping[Row, str]], labels: Mapping[Row, str]) -> Pair:
+def _pair(first: str, second: str, versions: Mapping[str, Mapping[Row, Told]], labels: Mapping[Row, Told]) -> Pair:
     one, other = versions[first], versions[second]
     both = [row for row in one if row in other]
     if both:
@@ -211,10 +248,10 @@ def _pair(first: str, second: str, versions: Mapping[str, Mapping[Row, str]], la
     return Pair(first, second, False, rows, gap.value, gap.low, gap.high, fisher_p(mine, theirs))
 
 
-def _on_the_same_rows(first: str, second: str, rows: Sequence[tuple[str, str, str | None]]) -> Pair:
+def _on_the_same_rows(first: str, second: str, rows: Sequence[tuple[Told, Told, Told | None]]) -> Pair:
     """The pair, from each row's two answers and its label where that is known."""
-    same = sum(one == other for one, other, _ in rows) / len(rows)
-    right = np.array([(one == label, other == label) for one, other, label in rows if label is not None])
+    same = sum(_all_of(one) == _all_of(other) for one, other, _ in rows) / len(rows)
+    right = np.array([(_is_right(one, label), _is_right(other, label)) for one, other, label in rows if label is not None])
     if not len(right):
         return Pair(first, second, True, 0, same=same)
     test = difference(Runs(right[None, :, 0], (FIXED,)), Runs(right[None, :, 1], (FIXED,)))

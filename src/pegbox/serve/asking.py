@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,8 +21,9 @@ from pegbox.serve.house import House, Premises
 from pegbox.serve.keys import Role
 from pegbox.serve.served import Served
 from pegbox.serve.shelf import Kept
-from pegbox.serve.work import Errand, Scoring, Seated, WordScoring
+from pegbox.serve.work import Errand, Scoring, Seated, WordScoring, single
 from pegbox.serve.writing import Writing, own_wish
+from pegbox.task.generation import Generation
 from pegbox.task.tagging import Tagged, TagPredictor
 
 Result = TypeVar("Result")
@@ -76,7 +78,7 @@ async def score(
     """
     if not served.alone:
         return await done(request, Scoring(served, rows, seconds), watched)
-    parts = await apart(request, partial(_scored_apart, served), rows, APART, seconds, watched)
+    parts = await apart(request, lambda part: single(partial(_scored_apart, served, part)), rows, APART, seconds, watched)
     cut = (at * APART + one for at, (_, lost) in enumerate(parts) for one in lost)
     return np.concatenate([found for found, _ in parts]), tuple(cut)
 
@@ -87,7 +89,7 @@ async def tag(
     """Each sentence's tags, and the positions of sentences that were cut for some word."""
     tagger: TagPredictor = served.tuned.predictor
     words = await run_in_threadpool(word_rows, rows)
-    shares, cut = await done(request, WordScoring(served, words, seconds), watched)
+    shares, cut = await done(request, WordScoring(served, words, seconds, house_of(request).limits), watched)
     found = await run_in_threadpool(tagger.decided, shares, words, rows)
     return found, tuple(sorted({words.sentences[at] for at in cut}))
 
@@ -100,16 +102,22 @@ async def write(
     Settings:
         first: how many rows were before these, where a set is sent in several requests: each row has its own stream of chance.
     """
+    house = house_of(request)
     if not served.alone:
-        wish = own_wish(served, house_of(request).limits.written_tokens, first)
+        wish = own_wish(served, house.limits.written_tokens, first)
         made = await done(request, Writing(served, rows, wish, seconds), watched)
         return [one.text.strip() for one in made], tuple(at for at, one in enumerate(made) if one.cut)
-    parts = await apart(request, partial(_written_apart, served), rows, 1, seconds, watched)
+    parts = await apart(request, partial(_written_apart, house, served), rows, 1, seconds, watched)
     return [text for text, _ in parts], tuple(at for at, (_, cut) in enumerate(parts) if cut)
 
 
 async def apart(
-    request: Request, act: Callable[[Rows], Result], rows: Rows, size: int, seconds: float, watched: bool
+    request: Request,
+    steps: Callable[[Rows], Generator[None, None, Result]],
+    rows: Rows,
+    size: int,
+    seconds: float,
+    watched: bool,
 ) -> list[Result]:
     """What comes of rows that are answered by themselves, so many at a time. Raises LateError."""
     made, end = [], time.monotonic() + seconds
@@ -117,7 +125,7 @@ async def apart(
         part = rows.take(range(at, min(at + size, len(rows))))
         if (left := end - time.monotonic()) <= 0:
             raise LateError(seconds)
-        made.append(await done(request, Errand(partial(act, part), len(part), left), watched))
+        made.append(await done(request, Errand(steps(part), len(part), left), watched))
     return made
 
 
@@ -126,9 +134,13 @@ def _scored_apart(served: Served, rows: Rows) -> tuple[NDArray[np.float32], tupl
     return served.by_itself(rows), () if served.channel else tuple(served.tuned.cut_rows(rows))
 
 
-def _written_apart(served: Served, rows: Rows) -> tuple[str, bool]:
-    """The same for a row that is written to with beams."""
-    return str(served.tuned.predictor.answers(rows)[0]), bool(served.tuned.cut_rows(rows))
+def _written_apart(house: House, served: Served, rows: Rows) -> Generator[None, None, tuple[str, bool]]:
+    """The text for a row that is written to with beams, and whether the row was cut, on the model's own thread."""
+    backbone, task = house.scheduler.backbone, served.tuned.task
+    assert isinstance(task, Generation)
+    room = min(served.room, house.limits.written_tokens, backbone.context // 2)
+    (text,) = yield from backbone.generate_by_steps(served.standing, rows, replace(task.decoding(room), max_tokens=room))
+    return text.strip(), bool(backbone.cut_rows(served.tuned.prompt, rows, room))
 
 
 async def done(request: Request, work: Seated[Result] | Errand[Result], watched: bool) -> Result:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, SkipValidation
 
+from pegbox.serve.first_wrong import Place, Strict, checked, wrong_texts
 from pegbox.serve.reading import Given
 
 ROWS = (
@@ -17,26 +19,83 @@ RIGHT = (
     "for each of its rows in order; null where it is not known; "
     "a list where a row may have several: labels, or entities as start-end:TYPE in characters"
 )
-Label = Annotated[str, Field(max_length=200)]
+LABEL, SEVERAL = 200, 1000
+"""The most characters of a label, and the most labels of a row."""
+Label = Annotated[str, Field(max_length=LABEL)]
 
 
-class Predict(BaseModel):
+def _wrong_rows(rows: Sequence[Any]) -> Iterable[Place]:
+    """Where rows are not as `Given` says."""
+    return ((at, *place) for at, row in enumerate(rows) for place in _wrong_row(row))
+
+
+def _wrong_row(row: Any) -> Iterable[Place]:
+    if isinstance(row, list):
+        return _wrong_turns(row)
+    if not isinstance(row, dict):
+        return () if isinstance(row, str) else [()]
+    return ((name, *place) for name, value in row.items() for place in _wrong_field(value))
+
+
+def _wrong_field(value: Any) -> Iterable[Place]:
+    """In a text, a list of words, or a list of turns."""
+    if not isinstance(value, list):
+        return () if isinstance(value, str) else [()]
+    if value and isinstance(value[0], str):
+        return ((at,) for at, word in enumerate(value) if not isinstance(word, str))
+    return _wrong_turns(value)
+
+
+def _wrong_turns(turns: Sequence[Any]) -> Iterator[Place]:
+    for at, turn in enumerate(turns):
+        if not isinstance(turn, dict):
+            yield (at,)
+            continue
+        for name, value in turn.items():
+            if isinstance(value, list):
+                yield from ((at, name, *place) for place in _wrong_parts(value))
+            elif not isinstance(value, str):
+                yield (at, name)
+
+
+def _wrong_parts(parts: Sequence[Any]) -> Iterator[Place]:
+    for at, part in enumerate(parts):
+        yield from ((at, *place) for place in wrong_texts(part)) if isinstance(part, dict) else [(at,)]
+
+
+def _wrong_labels(labels: Sequence[Any]) -> Iterator[Place]:
+    """Where something else stands than a label, a list of labels, or null."""
+    for at, label in enumerate(labels):
+        if isinstance(label, list) and len(label) <= SEVERAL:
+            yield from ((at, number) for number, one in enumerate(label) if not _is_label(one))
+        elif label is not None and not _is_label(label):
+            yield (at,)
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LABEL
+
+
+class Predict(Strict):
     """Rows to be labelled, tagged or written to."""
 
-    model_config = ConfigDict(extra="forbid")
-    rows: Annotated[list[Given], Field(min_length=1, description=ROWS)]
+    rows: Annotated[
+        list[SkipValidation[Given]],
+        Field(min_length=1, description=ROWS),
+        checked(_wrong_rows, "is no text, and nothing else that a row has there"),
+    ]
     seconds: Annotated[float | None, Field(gt=0, description="how long the answer may take", default=None)]
     first: Annotated[int, Field(ge=0, lt=2**31, description=FIRST, default=0)]
 
 
-class Feedback(BaseModel):
+class Feedback(Strict):
     """What the right labels were."""
 
-    model_config = ConfigDict(extra="forbid")
     request: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="the request that answers told, or x-request-id")]
     labels: Annotated[
-        list[Label | Annotated[list[Label], Field(max_length=1000)] | None],
+        list[SkipValidation[Label | Annotated[list[Label], Field(max_length=SEVERAL)] | None]],
         Field(min_length=1, max_length=10_000, description=RIGHT),
+        checked(_wrong_labels, f"is no label of at most {LABEL} characters, no list of at most {SEVERAL} of these, no null"),
     ]
 
 

@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from pegbox.errors import PegboxError
-from pegbox.serve.errors import ServeError, TooLargeError
+from pegbox.serve.errors import ForbiddenError, ServeError, TooLargeError
 from pegbox.serve.house import Premises
 
 Message = MutableMapping[str, Any]
@@ -20,6 +22,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 UNSAID = 1_000_000
 """Bytes of a body that does not say how many it has: what is too large is then seen only while it is read, at others' cost."""
+KEYED = "/v1/"
+"""Addresses that begin so need a key, where the server has some."""
 _log = logging.getLogger("pegbox.serve.requests")
 
 
@@ -48,22 +52,27 @@ def _all_plain(parts: dict[str, str]) -> dict[str, str]:
 
 
 class Guard:
-    """Reads a request's body before the rest sees it: no more than so many bytes, and no longer than so many seconds."""
+    """Reads a request's body before the rest sees it: no more than so many bytes, and no longer than so many seconds.
+
+    Nothing is read of those who have no key where one is needed.
+    """
 
     def __init__(self, app: App, house: Premises) -> None:
-        self._app, self._limits = app, house.limits
+        self._app, self._limits, self._keys = app, house.limits, house.keys
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
+            if scope["path"].startswith(KEYED):
+                self._keys.check(Headers(scope=scope).get("authorization"), "use")
             async with asyncio.timeout(self._limits.body_seconds):
                 body = await self._body(scope, receive)
         except TimeoutError:
             some = f"{self._limits.body_seconds:g} s"
             await _refuse(send, SlowError(f"a body that was not there after {some}", "a faster one", "send it again"))
-        except TooLargeError as error:
+        except (ForbiddenError, TooLargeError) as error:
             await _refuse(send, error)
         else:
             if body is not None:
@@ -105,6 +114,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 async def _refuse(send: Send, error: ServeError) -> None:
     content = json.dumps(as_json(error)).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    headers += [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 

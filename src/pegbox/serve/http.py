@@ -36,6 +36,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         404: "no such prompt",
         408: "the body was too slow",
         413: "too large",
+        422: "no body or address as it is described here: the first thing that is wrong",
         429: "busy; come again after Retry-After seconds",
         503: "stopping",
         504: "out of time",

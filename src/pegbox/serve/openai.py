@@ -23,6 +23,7 @@ from pegbox.errors import DataError, PegboxError
 from pegbox.serve import asking, reading
 from pegbox.serve.conversing import fields_of
 from pegbox.serve.errors import FailedError
+from pegbox.serve.first_wrong import Fields
 from pegbox.serve.guard import as_json
 from pegbox.serve.predicted import predicted
 from pegbox.serve.served import Served
@@ -54,7 +55,7 @@ class Asked(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     answer: Literal["label", "text"] = "label"
-    fields: dict[str, str] = {}
+    fields: Fields = {}
 
 
 class Completion(Asked):
@@ -74,13 +75,13 @@ class Message(BaseModel):
     """A turn of a chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: str | Annotated[list[Part], Field(fail_fast=True)]
 
 
 class Chat(Asked):
     """A chat completion: the user's message is the row's text."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
 
 

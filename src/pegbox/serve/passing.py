@@ -22,6 +22,7 @@ from pegbox.errors import DataError
 from pegbox.serve import asking, reading, reshaped
 from pegbox.serve.carried import Carried
 from pegbox.serve.errors import GoneError, ServeError
+from pegbox.serve.first_wrong import Fields
 from pegbox.serve.openai import Message, add_models, user_text
 
 router = APIRouter()
@@ -43,7 +44,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="allow")
     model: Annotated[str, Field(max_length=80)]
     stream: bool = False
-    fields: dict[str, str] = {}
+    fields: Fields = {}
     answer: Literal["text"] = "text"
 
     def settings(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class Asked(BaseModel):
 class Chat(Asked):
     """A chat completion: the user's message is the row's text."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
 
 
 class Completion(Asked):

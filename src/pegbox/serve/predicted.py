@@ -5,7 +5,7 @@ The log's lines, which `pegbox compare --from-log` reads; none holds a text, unl
     {"message": "predicted", "request": ID, "asked": "mood", "prompt": "mood@1", "shadow": false, "answers": ["good", ...]}
     {"message": "feedback", "request": ID, "labels": ["good", null, ...]}
 
-What is several things, labels or entities (``0-5:PER``), is written with | between them. Written texts are logged as
+What is several things, labels or entities (``0-5:PER``), is a list of them. Written texts are logged as
 ``{"message": "written", ..., "texts": [...]}``, and only where texts are logged.
 """
 
@@ -100,14 +100,13 @@ def _note(request: Request, name: str, served: Served, rows: Rows, made: Sequenc
         _log.info("written", extra={**about, "texts": [row["text"] for row in made]})
 
 
-def _logged(made: dict[str, Any]) -> str:
+def _logged(made: dict[str, Any]) -> str | list[str]:
     """An answer without a word of the row's text."""
     if "spans" in made:
-        return "|".join(f"{span['start']}-{span['end']}:{span['label']}" for span in made["spans"])
-    return "|".join(made["labels"]) if "labels" in made else str(made["label"])
+        return [f"{span['start']}-{span['end']}:{span['label']}" for span in made["spans"]]
+    return list(made["labels"]) if "labels" in made else str(made["label"])
 
 
 def note_feedback(request_id: str, labels: Sequence[str | list[str] | None]) -> None:
     """Writes down what the right labels of a request's rows were."""
-    told = ["|".join(label) if isinstance(label, list) else label for label in labels]
-    _log.info("feedback", extra={"request": request_id, "labels": told})
+    _log.info("feedback", extra={"request": request_id, "labels": list(labels)})

@@ -8,11 +8,11 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from pegbox.data.dialogues import COLUMNS, FIELD, read_table
+from pegbox.data.dialogues import COLUMNS, FIELD, ROLES, read_table
 from pegbox.data.rows import Rows
-from pegbox.data.sentences import read_sentences
+from pegbox.data.sentences import WORD_NAMES, read_sentences
 from pegbox.data.stream import Record, Stream
-from pegbox.data.words import WORDS
+from pegbox.data.words import WORDS, joined
 from pegbox.errors import DataError
 from pegbox.serve.asking import premises_of
 from pegbox.serve.errors import TooLargeError
@@ -125,19 +125,52 @@ def _sentences(given: Sequence[Given], fields: Sequence[str]) -> Rows:
     named = [{"text": row} if isinstance(row, str) else row for row in given]
     for number, row in enumerate(named, 1):
         _texts(number, row, more)
+        _check_words(number, row)
     return _readable(lambda: read_sentences(_stream(named), None, None, False, fields=more).rows)
+
+
+def _check_words(number: int, row: Any) -> None:
+    """Raises DataError for a row that has words besides a text, and not those of the text."""
+    words = next((row[name] for name in WORD_NAMES if name in row), None)
+    if not isinstance(words, list) or "text" not in row or not all(isinstance(word, str) for word in words):
+        return
+    if joined(words)[0] != row["text"]:
+        raise DataError(
+            f"row {number} has a text, and words that are not that text with a space between each two",
+            "a text or its words",
+            "send one of them",
+        )
 
 
 def _conversations(given: Sequence[Given], fields: Sequence[str]) -> Rows:
     """Rows of conversations: each is what the user says, its turns, or has these under ``messages`` or the like."""
     more = [name for name in fields if name not in (FIELD, "system")]
-    made = []
+    made: list[dict[str, Any]] = []
     for number, row in enumerate(given, 1):
         named: Mapping[str, Any] = row if isinstance(row, Mapping) else {"messages": row}
         further = _texts(number, named, more)
         turns = next((named[name] for name in COLUMNS if name in named), None)
         made.append({**further, "messages": [{"role": "user", "content": turns}] if isinstance(turns, str) else turns})
-    return _readable(lambda: read_table(_stream(made), "messages", None, False, fields=more).rows)
+    rows = _readable(lambda: read_table(_stream(made), "messages", None, False, fields=more).rows)
+    for number, one in enumerate(made, 1):
+        _check_ends(
+            number, [ROLES.get(role := str(turn.get("role", turn.get("from"))), role) for turn in one["messages"]], fields
+        )
+    return rows
+
+
+def _check_ends(number: int, roles: Sequence[str], fields: Sequence[str]) -> None:
+    """Raises DataError for turns that the prompt would leave out: of the system, where it is the prompt's, or the last."""
+    if roles[0] == "system" and "system" not in fields:
+        raise DataError(
+            f"row {number} has a system turn",
+            "turns of the user and the assistant: the prompt is the system's turn",
+            "leave the system turn out",
+        )
+    if roles[-1] == "assistant":
+        raise DataError(
+            f"row {number} ends with the assistant", "a conversation that ends with the user", "leave its last turn out"
+        )
 
 
 def _stream(records: Sequence[Any]) -> Stream:

@@ -2,7 +2,8 @@
 
 Requests of any prompts wait in one bounded queue. Each turn, rows are given seats in the batch, one for each request in turn,
 so that a large request does not hold up small ones behind it; then seated rows are read on: short parts first, those that have
-waited for long before them, as many as fit into a turn. A row that is done frees its seat for the next.
+waited for long before them, as many as fit into a turn. A row that is done frees its seat for the next. Between two turns comes
+what is done by itself, one step of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.errors import PegboxError
 from pegbox.serve.errors import BusyError, FailedError, StoppingError
 from pegbox.serve.settings import Limits
-from pegbox.serve.work import Errand, Seat, Seated
+from pegbox.serve.work import Errand, Seat, Seated, single
 
 Result = TypeVar("Result")
 PATIENCE = 4
@@ -101,7 +102,7 @@ class Scheduler:
 
     def call(self, act: Callable[[], Result]) -> Future[Result]:
         """Lets the model's thread do something between two turns."""
-        return self.submit(Errand(act))
+        return self.submit(Errand(single(act)))
 
     def _seconds_for(self, rows: int) -> int:
         return min(60, max(1, math.ceil(rows / self._pace))) if self._pace else 1
@@ -128,19 +129,22 @@ class Scheduler:
             return
         if ending := errand.ending:
             errand.fail(ending)
-        else:
-            errand.run()
+        elif not errand.run():
+            with self._news:
+                self._errands.appendleft(errand)
 
     def _drop_unwanted(self) -> None:
         with self._news:
-            ended = {work: why for work in (*self._works, *(seat.work for seat in self._seats)) if (why := work.ending)}
+            every = (*self._works, *self._errands, *(seat.work for seat in self._seats))
+            ended = {work: why for work in every if (why := work.ending)}
             self._works = deque(work for work in self._works if work not in ended)
+            self._errands = deque(errand for errand in self._errands if errand not in ended)
         self._seats = [seat for seat in self._seats if seat.work not in ended]
         for work, why in ended.items():
             work.fail(why)
 
     def _fill_seats(self) -> None:
-        while len(self._seats) < self._limits.batch_rows:
+        while sum(seat.size for seat in self._seats) < self._limits.batch_rows:
             with self._news:
                 if not self._works:
                     return
@@ -179,7 +183,7 @@ class Scheduler:
                 seat.work.fail(FailedError())
             tokens = 0
         self._seats = [seat for seat in self._seats if seat not in ended and not seat.work.future.done()]
-        self._note(len(turn), len(ended), tokens, time.monotonic() - began)
+        self._note(len(turn), sum(seat.size for seat in ended), tokens, time.monotonic() - began)
 
     def _chosen(self) -> list[Seat]:
         """The seats of this turn; at least one."""

@@ -20,8 +20,10 @@ class Limits:
         text_characters: the most characters in one text.
         prompts: the most prompts that are served.
         queue_rows: the most rows that wait; beyond them requests are told to come again (429).
-        batch_rows: the most rows that are under way at once.
-        turn_tokens: the most positions that are read in one turn of the batch.
+        batch_rows: the most rows that are under way at once, each word to be tagged being one; words of a sentence begin
+            together as soon as there is one free place.
+        turn_tokens: the most positions that are read in one turn of the batch, or those of one row where it has more: label
+            words that part take a chunk each.
         seconds: how long a request may take, if it does not ask for less.
         written_tokens: the most tokens that one completion may have.
     """

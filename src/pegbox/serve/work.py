@@ -6,8 +6,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from pegbox.data.rows import Rows
 from pegbox.data.words import WordRows
 from pegbox.serve.errors import GoneError, LateError, ServeError
 from pegbox.serve.served import Served
+from pegbox.serve.settings import Limits
 
 Result = TypeVar("Result")
 SPELLED = 32
@@ -25,12 +27,14 @@ SPELLED = 32
 
 
 class Seat(Protocol):
-    """A row's place in the running batch.
+    """A row's place in the running batch, or that of some words of a sentence.
 
     Settings:
+        size: how many rows, or words.
         waited: the turns since it was last read on.
     """
 
+    size: int
     waited: int
 
     @property
@@ -127,7 +131,7 @@ class ScoringSeat:
     """A row that is being scored."""
 
     def __init__(self, work: Scoring, at: int, passages: Sequence[Passage]) -> None:
-        self.work, self.passages, self.waited = work, passages, 0
+        self.work, self.passages, self.size, self.waited = work, passages, 1, 0
         self._at = at
 
     def step(self) -> bool:
@@ -136,27 +140,42 @@ class ScoringSeat:
 
 
 class WordScoring(Scoring):
-    """Words of sentences to be scored as `Scoring` does; a seat is some words of one sentence, which is read once for them."""
+    """Words of sentences to be scored as `Scoring` does; a seat is some words of one sentence, which is read once for them.
 
-    def __init__(self, served: Served, words: WordRows, seconds: float) -> None:
+    Settings:
+        limits: a seat has no more words than there may be rows in the batch, and than are read in one turn once they part.
+    """
+
+    def __init__(self, served: Served, words: WordRows, seconds: float, limits: Limits) -> None:
         super().__init__(served, words, seconds)
-        self._sentences = words.sentences
+        self._sentences, self._limits = words.sentences, limits
 
     def seat(self) -> Seat:
         first = self.seated
-        some = range(first, min(first + SPELLED, self.size))
-        together = [at for at in some if self._sentences[at] == self._sentences[first]]
-        asked = self._served.standing.ask(self._rows.take(together))
+        if not self._spelled:  # else they are further words of the same sentence
+            some = range(first, min(first + SPELLED, self.size))
+            together = [at for at in some if self._sentences[at] == self._sentences[first]]
+            self._spelled.extend(self._served.standing.ask(self._rows.take(together)))
+        most = self._most([one.passages for one in self._spelled])
+        asked = [self._spelled.popleft() for _ in range(min(most, len(self._spelled)))]
         for one in asked:
             self._noted(one)
         return WordsSeat(self, first, [one.passages for one in asked])
+
+    def _most(self, words: Sequence[Sequence[Passage]]) -> int:
+        """How many of these words may share a seat: where the sentence stands after them, each is read with all of it."""
+        every = [passage for own in words for passage in own]
+        stem = stem_of(every) if len(every) > 1 else None
+        before = 0 if stem is None else len(stem.codes)
+        longest = max(sum(min(len(one.codes) - before, len(one.part) + one.wanted) for one in own) for own in words)
+        return min(self._limits.batch_rows, max(1, self._limits.turn_tokens // longest))
 
 
 class WordsSeat:
     """Words of one sentence: what they begin with alike is read first, then all of them at once."""
 
     def __init__(self, work: WordScoring, first: int, words: Sequence[Sequence[Passage]]) -> None:
-        self.work, self.waited = work, 0
+        self.work, self.size, self.waited = work, len(words), 0
         self._first, self._words = first, words
         self._all = [passage for own in words for passage in own]
         self._stem = stem_of(self._all) if len(self._all) > 1 else None
@@ -174,15 +193,31 @@ class WordsSeat:
 
 
 class Errand(Work[Result]):
-    """A piece of work that only the model's thread may do: it is done by itself, between two turns."""
+    """A piece of work that only the model's thread may do: by itself, a step at a time, each between two turns.
 
-    def __init__(self, act: Callable[[], Result], size: int = 1, seconds: float = 3600.0) -> None:
+    Settings:
+        steps: nothing after each step but the last one, which ends with the result.
+    """
+
+    def __init__(self, steps: Generator[None, None, Result], size: int = 1, seconds: float = 3600.0) -> None:
         super().__init__(size, seconds)
-        self.act = act
+        self._steps = steps
 
-    def run(self) -> None:
-        """Does it. What goes wrong is its caller's to handle, who waits for the result."""
+    def run(self) -> bool:
+        """Does the next step; says whether it was the last. What goes wrong is for its caller, who waits for the result."""
         try:
-            self.future.set_result(self.act())
+            next(self._steps)
+        except StopIteration as end:
+            with suppress(InvalidStateError):  # nobody waits any more
+                self.future.set_result(end.value)
         except Exception as error:  # noqa: BLE001  # handed on
             self.fail(error)
+        else:
+            return False
+        return True
+
+
+def single(act: Callable[[], Result]) -> Generator[None, None, Result]:
+    """An errand's only step."""
+    yield from ()
+    return act()

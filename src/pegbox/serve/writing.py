@@ -91,7 +91,7 @@ class WritingSeat:
     """A text that is being written."""
 
     def __init__(self, work: Writing, at: int, asked: Asked) -> None:
-        self.work, self.waited = work, 0
+        self.work, self.size, self.waited = work, 1, 0
         self.passages = asked.passages
         self._at, self._cut = at, asked.cut
         (self._passage,) = asked.passages
