@@ -253,7 +253,7 @@ def sent_row(kind: str, rows: Rows, at: int, fields: Sequence[str]) -> dict[str,
 
 
 def _seconds(after: str) -> float:
-    """How long to wait as ``Retry-After`` says it, in seconds or as a date: at most a minute; a second where it says neither."""
+    """How long to wait as ``Retry-After`` says it, in seconds or as a date: at most a minute; one second for neither."""
     try:
         wait = float(after) if after.strip().isdecimal() else parsedate_to_datetime(after).timestamp() - time.time()
     except ValueError:
