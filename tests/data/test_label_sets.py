@@ -9,6 +9,7 @@ import pytest
 
 from pegbox.data.label_sets import by_rarest_label, label_set_rows, labels_of, read_label_sets, read_sets
 from pegbox.data.rows import Rows
+from pegbox.data.split import dev_split, few_shot
 from pegbox.errors import DataError
 
 
@@ -62,6 +63,22 @@ def test_a_part_is_split_off_by_the_rarest_label() -> None:
     assert sum("seldom" in own for own in drawn.gold or ()) == 1  # a quarter of 4
     assert sum(not own for own in drawn.gold or ()) == 4  # of the 16 without a label
     assert sorted((*rest.numbers, *drawn.numbers)) == list(range(1, 41))
+
+
+def test_dev_rows_and_shots_are_drawn_by_the_rarest_label_too(tmp_path: Path) -> None:
+    labels = [["often", "seldom"] if n % 20 == 0 else ["often"] if n % 4 == 1 else [] for n in range(80)]
+    rows = [{"text": f"t{n}", "labels": own} for n, own in enumerate(labels)]
+    found = read_label_sets(jsonl(tmp_path, rows), test_size=0)
+    train, dev = dev_split(found.train)
+    for part, size in ((train, 64), (dev, 16)):  # 4, 20 and 56 rows, of which a fifth is drawn
+        sets = [tuple(own) for own in part.gold or ()]
+        assert (sets.count(("often", "seldom")), sets.count(("often",)), sets.count(())) == (
+            (3, 16, 45) if size == 64 else (1, 4, 11)
+        )
+    assert sorted(few_shot(found.train, 3).strata or ()) == ["no label"] * 3 + ["often"] * 3 + ["seldom"] * 3
+    assert found.train.labels is None  # a stratum is no answer
+    with pytest.raises(DataError, match="5 shots were asked for, but 'seldom' has 4"):
+        few_shot(found.train, 5)
 
 
 def test_test_rows_are_sealed_and_said(tmp_path: Path) -> None:

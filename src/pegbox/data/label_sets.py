@@ -71,7 +71,8 @@ def read_label_sets(
     for name, rows in known.items():
         if rows is not None:
             known[name] = without_unseen_sets(rows, labels, on_problem, notes)
-    return parted(train, known["test"], known["dev"], 0, seed, on_problem, notes)
+    found = parted(train, known["test"], known["dev"], 0, seed, on_problem, notes)
+    return replace(found, train=by_rarest(found.train))
 
 
 def read_sets(
@@ -177,13 +178,18 @@ def _like(other: Any, main: Table, reading: Reading, notes: list[str]) -> Rows:
 
 def by_rarest_label(rows: Rows, size: float, seed: int) -> tuple[Rows, Rows]:
     """Two parts, as `split` makes them, in which every label that has two texts is on both sides as far as can be."""
+    places = tuple(range(len(rows)))
+    parts = split(replace(by_rarest(rows), numbers=places), size, seed)
+    rest, drawn = (rows.take(part.numbers) for part in parts)
+    return rest, drawn
+
+
+def by_rarest(rows: Rows) -> Rows:
+    """The rows with the rarest of each one's labels as its stratum, by which parts and shots are drawn from them."""
     gold = rows.gold or ()
     counts = Counter(label for own in gold for label in own)
     rarest = tuple(min(own, key=lambda label: (counts[label], label)) if own else ONE_LABEL for own in gold)
-    places = tuple(range(len(rows)))
-    parts = split(replace(rows, labels=rarest, numbers=places), size, seed)
-    rest, drawn = (rows.take(part.numbers) for part in parts)
-    return rest, drawn
+    return replace(rows, strata=rarest)
 
 
 def without_unseen_sets(rows: Rows, known: set[str], on_problem: OnProblem, notes: list[str]) -> Rows:

@@ -25,6 +25,7 @@ class Rows:
         source: where the rows came from, for messages.
         gold: for each row its right answer, where that is no single label: tags, references, turns; JSON's own types.
         groups: for each row the group that it is reported in, where scores are wanted by group.
+        strata: for each row what parts are drawn in proportion to, where that is not its label.
     """
 
     fields: tuple[Mapping[str, str], ...]
@@ -33,11 +34,12 @@ class Rows:
     source: str = "rows"
     gold: tuple[Any, ...] | None = None
     groups: tuple[str, ...] | None = None
+    strata: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.numbers:
             object.__setattr__(self, "numbers", tuple(range(1, len(self.fields) + 1)))
-        for name in ("labels", "numbers", "gold", "groups"):
+        for name in ("labels", "numbers", "gold", "groups", "strata"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.fields):
                 raise DataError(
@@ -68,7 +70,7 @@ class Rows:
     def take(self, index: Sequence[int]) -> Rows:
         """The rows at these positions, in this order."""
         picked = [int(i) for i in index]
-        columns = {name: getattr(self, name) for name in ("fields", "labels", "numbers", "gold", "groups")}
+        columns = {name: getattr(self, name) for name in ("fields", "labels", "numbers", "gold", "groups", "strata")}
         some: dict[str, Any] = {
             name: None if column is None else tuple(column[i] for i in picked) for name, column in columns.items()
         }

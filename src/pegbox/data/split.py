@@ -56,16 +56,17 @@ def few_shot(rows: Rows, shots: int, seed: int = 0) -> Rows:
     """
     if shots < 1:
         raise SettingsError(f"{shots} shots", "at least 1 row of each label", "say for example shots=16 (--shots 16)")
-    if rows.labels is None:
+    labels = rows.strata or rows.labels
+    if labels is None:
         raise DataError(
             f"{shots} shots of {rows.source}, whose right answers are no labels",
             "labels, of each of which so many rows are taken",
-            "say --train-rows for fewer rows in all",
+            "say --train-rows where you compare, or give a file of fewer rows",
         )
-    groups: dict[str, dict[Key, int]] = {label: {} for label in rows.label_set()}
+    groups: dict[str, dict[Key, int]] = {label: {} for label in sorted(set(labels))}
     for row_key, positions in same_texts(rows).items():
         for at in positions:
-            groups[rows.answers()[at]].setdefault(row_key, at)
+            groups[labels[at]].setdefault(row_key, at)
     short = {label: len(found) for label, found in groups.items() if len(found) < shots}
     if short:
         told = ", ".join(f"{label!r} has {number}" for label, number in list(short.items())[:5])
@@ -98,10 +99,11 @@ def _place(row_key: Key, seed: int) -> bytes:
 def _strata(rows: Rows) -> dict[str, dict[Key, list[int]]]:
     """For each label, sorted, the positions of each of its texts."""
     groups = same_texts(rows)
-    if rows.labels is None:
+    own = rows.strata or rows.labels
+    if own is None:
         return {"": _whole(rows, groups)}
-    labels = {row_key: {rows.labels[at] for at in group} for row_key, group in groups.items()}
-    texts: dict[str, int] = dict.fromkeys(rows.label_set(), 0)
+    labels = {row_key: {own[at] for at in group} for row_key, group in groups.items()}
+    texts: dict[str, int] = dict.fromkeys(sorted(set(own)), 0)
     for found in labels.values():
         for label in found:
             texts[label] += 1

@@ -285,7 +285,7 @@ DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "so
 """What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
 
 TASK_DEFAULTS: dict[str, tuple[str, ...]] = {
-    "tag": ("majority", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora"),
+    "tag": ("majority", "zero-shot", "few-shot", "probe", "search", "soft", "deep", "hybrid", "lora"),
 }
 """The same for tasks where other methods matter; the rest compare those of `DEFAULTS` that can do them."""
 
