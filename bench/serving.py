@@ -36,6 +36,9 @@ LABELS = ("person", "place", "number", "thing", "reason", "other")
 SOFT, NONE = "[soft a 20]Question: {text}\nType: [answer]", "Question: {text}\nType: [answer]"
 TEXTS = [f"What is the name of the {n} th river that flows through the town of {n * 7}?" for n in range(64)]
 BATCH = 16
+NEAR = {"float32": 1 - 1e-4, "bfloat16": 0.8}
+"""A row's label must be as likely as its likeliest one alone, but for what rounding in a batch moves: in bfloat16 up to a tenth of a
+share, for each of two that are near each other."""
 
 
 def prompt(seed: int, width: int) -> Prompt:
@@ -109,7 +112,8 @@ def clients(backbone: HuggingFaceBackbone, seconds: float, counts: Sequence[int]
         for number in range(8):
             tuned = Tuned(PromptPredictor(prompt(number, backbone.width), task, backbone))
             tuned.save(Path(folder) / f"p{number}")
-            expected.append([tuned.predict([text])[0] for text in TEXTS[:8]])
+            expected.append([tuned.predict_proba([text])[0] for text in TEXTS[:8]])
+        near = NEAR[backbone.dtype]
         server = uvicorn.Server(uvicorn.Config(make_app(House.build(Path(folder), backbone)), port=0, log_level="error"))
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -124,7 +128,8 @@ def clients(backbone: HuggingFaceBackbone, seconds: float, counts: Sequence[int]
             began = time.perf_counter()
             with urllib.request.urlopen(asked) as answer:
                 label = json.load(answer)["predictions"][0]["label"]
-            assert label == expected[which][text]
+            shares = expected[which][text]
+            assert shares[LABELS.index(label)] >= near * max(shares), f"{label} of {shares.round(3)} to {TEXTS[text]!r}"
             return time.perf_counter() - began
 
         for count in counts:
