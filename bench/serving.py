@@ -37,8 +37,8 @@ SOFT, NONE = "[soft a 20]Question: {text}\nType: [answer]", "Question: {text}\nT
 TEXTS = [f"What is the name of the {n} th river that flows through the town of {n * 7}?" for n in range(64)]
 BATCH = 16
 NEAR = {"float32": 1 - 1e-4, "bfloat16": 0.8}
-"""A row's label must be as likely as its likeliest one alone, but for what rounding in a batch moves: in bfloat16 up to a tenth of a
-share, for each of two that are near each other."""
+"""A row's label must be as likely as its likeliest one alone, but for what rounding in a batch moves: in bfloat16 up to a tenth
+of a share, for each of two that are near each other."""
 
 
 def prompt(seed: int, width: int) -> Prompt:
