@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from pegbox.backbone import mixed
+from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.mixed import score_together
 from pegbox.backbone.seam import Choices
@@ -51,6 +54,23 @@ def test_a_row_scores_in_a_mixed_batch_as_it_does_alone(family: str) -> None:
         alone = HuggingFaceBackbone(tiny_family(family)).bind(prompt, rows, Choices(WORDS))
         for at in range(len(rows)):
             np.testing.assert_allclose(found[at], alone.score([at])[0, 0], atol=1e-4, rtol=0)
+
+
+def test_rows_of_one_prompt_hold_its_beginning_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, rows = HuggingFaceBackbone(tiny()), Rows.from_texts(TEXTS)
+    prompt, fan, fans = prompts(backbone.width)[0], Engine.fan, []
+
+    def counted(engine: Engine, heads: Sequence[Head], *given: Any) -> torch.Tensor:
+        fans.append(len(heads))
+        return fan(engine, heads, *given)
+
+    monkeypatch.setattr(Engine, "fan", counted)
+    together = score_together([(backbone.standing(prompt, ("good", "bad")), rows)])[0]
+    assert fans
+    assert set(fans) == {1}
+    alone = HuggingFaceBackbone(tiny()).bind(prompt, rows, Choices(("good", "bad")))
+    for at in range(len(rows)):
+        np.testing.assert_allclose(together[at], alone.score([at])[0, 0], atol=1e-4, rtol=0)
 
 
 SENTENCES = ["Ann saw Ann in Rome", "no", "Grüße <|im_end|> {word}"]

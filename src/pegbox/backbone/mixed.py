@@ -26,7 +26,7 @@ from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to
 from pegbox.backbone.live import Variants, codes, variants
 from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
-from pegbox.backbone.storage import KeysValues
+from pegbox.backbone.storage import Block, KeysValues
 from pegbox.backbone.trees import LARGEST, read_folded
 from pegbox.backbone.trie import answer_trie
 from pegbox.data.rows import Rows
@@ -263,8 +263,13 @@ def _read_folded(engine: Engine, families: Sequence[Sequence[Passage]]) -> None:
 
 def _pass(engine: Engine, passages: Sequence[Passage], codes: Sequence[Ids]) -> None:
     kept = [at for at, passage in enumerate(passages) if passage.keep or len(codes[at]) < len(passage.codes)]
-    lengths = [len(run) for run in codes]
-    hidden, blocks = engine.read_on([p.head for p in passages], _embeds(engine, passages, codes), lengths, kept)
+    lengths, heads, embeds = [len(run) for run in codes], [p.head for p in passages], _embeds(engine, passages, codes)
+    alike = not kept and len(heads) > 1 and all(head == heads[0] for head in heads)
+    if alike and engine.fans(heads[:1], max(lengths), len(heads)):  # what all look back on is held once
+        hidden = engine.fan(heads[:1], embeds, lengths, len(heads))
+        blocks: Block = ()
+    else:
+        hidden, blocks = engine.read_on(heads, embeds, lengths, kept)
     found = dict(zip(kept, blocks, strict=True))
     for at, passage in enumerate(passages):
         passage.take(lengths[at], hidden[at], found.get(at))
