@@ -7,6 +7,7 @@ a mask.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,6 +36,11 @@ class Fan:
     past: int
     branches: int
     seen: torch.Tensor | None = None
+
+    @functools.cached_property
+    def as_seen(self) -> Seen:
+        """The same for loops; every layer is given it."""
+        return Seen(None if self.seen is None else self.seen[:, None].byte())
 
 
 _fan: ContextVar[Fan | None] = ContextVar("fan", default=None)
@@ -97,7 +103,7 @@ def keeps() -> bool:
 def seen(mask: torch.Tensor | None, fan: Fan | None, past: int) -> Seen:
     """What a mask, or a fan, lets each new position see. Shape: mask [N or 1, 1, T, past + T], True where seen."""
     if fan is not None:
-        return Seen(None if fan.seen is None else fan.seen[:, None].byte())
+        return fan.as_seen
     if mask is None:
         return Seen()
     found: Seen | None = getattr(mask, "pegbox_seen", None)  # every layer is given the same mask

@@ -109,7 +109,8 @@ class _Turned(Function):
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
         made = given[0].new_empty(ctx.shape)
-        _spread(kernels.turn_back, len(made), made.numel(), ctx.sizes, *_flat(*given, cos, sin, made))
+        other = -sin.roll(sin.shape[-1] // 2, dims=-1)
+        _spread(kernels.turn_back, len(made), made.numel(), ctx.sizes, *_flat(made, cos, other, *given))
         return made, None, None, None, None, None
 
 

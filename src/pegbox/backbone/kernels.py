@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import config, njit, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 COMPILED = not getattr(config, "DISABLE_JIT", 0)
 """Whether these are loops of the machine's, and not of Python's, which some switch on to look for errors."""
@@ -23,45 +23,41 @@ _SIDE = 16
 """Numbers that are worked on side by side."""
 
 
-def _bits_to_float(_: Any, bits: Any) -> Any:  # noqa: ARG001  # numba looks at the names
-    return types.float32(types.uint32), lambda _context, builder, _signature, given: builder.bitcast(given[0], ir.FloatType())
+def _widened(_: Any, number: Any) -> Any:  # numba looks at the names
+    def made(_context: Any, build: Any, _signature: Any, given: Any) -> Any:
+        if number != types.uint16:
+            return given[0]
+        return build.bitcast(build.shl(build.zext(given[0], _BITS), ir.Constant(_BITS, 16)), ir.FloatType())
+
+    return types.float32(number), made
 
 
-def _float_to_bits(_: Any, number: Any) -> Any:  # noqa: ARG001
-    return types.uint32(types.float32), lambda _context, builder, _signature, given: builder.bitcast(given[0], ir.IntType(32))
+def _rounded(_: Any, number: Any, like: Any) -> Any:  # noqa: ARG001
+    def made(_context: Any, build: Any, _signature: Any, given: Any) -> Any:
+        if like != types.uint16:
+            return given[0]
+        bits, half = build.bitcast(given[0], _BITS), ir.Constant(_BITS, 16)
+        odd = build.and_(build.lshr(bits, half), ir.Constant(_BITS, 1))
+        up = build.add(build.add(bits, ir.Constant(_BITS, 0x7FFF)), odd)
+        return build.trunc(build.lshr(up, half), ir.IntType(16))
+
+    return like(types.float32, like), made
 
 
-_as_float: Any = intrinsic(_bits_to_float)
-_as_bits: Any = intrinsic(_float_to_bits)
+def _power(_: Any, exponent: Any) -> Any:  # noqa: ARG001
+    def made(_context: Any, build: Any, _signature: Any, given: Any) -> Any:
+        return build.bitcast(build.shl(build.add(given[0], ir.Constant(_BITS, 127)), ir.Constant(_BITS, 23)), ir.FloatType())
+
+    return types.float32(types.int32), made
 
 
-def _load(number: Any) -> Any:
-    """A stored number in float32."""
-    raise NotImplementedError(number)
-
-
-def _stored(number: Any, like: Any) -> Any:
-    """A float32 as the number `like` is stored."""
-    raise NotImplementedError(number, like)
-
-
-@overload(_load, inline="always", strict=False)
-def _load_of(number: Any) -> Any:
-    if number == types.uint16:
-        return lambda number: _as_float(np.uint32(number) << np.uint32(16))
-    return lambda number: number
-
-
-@overload(_stored, inline="always", strict=False)
-def _stored_of(number: Any, like: Any) -> Any:  # noqa: ARG001
-    if like == types.uint16:
-
-        def rounded(number: Any, like: Any) -> Any:  # noqa: ARG001
-            bits = _as_bits(number)
-            return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-        return rounded
-    return lambda number, like: number  # noqa: ARG005
+_BITS = ir.IntType(32)
+_load: Any = intrinsic(_widened)
+"""A stored number in float32."""
+_stored: Any = intrinsic(_rounded)
+"""A float32 as the number `like` is stored."""
+_two_to: Any = intrinsic(_power)
+"""2 to a power that is a whole number, from -126 to 127."""
 
 
 def _loop(function: Any) -> Any:
@@ -95,7 +91,7 @@ def _exp(x: Any) -> Any:
     p = p * r + _f(5.0000001201e-1)
     p = p * r * r + r + _f(1.0)
     p = _f(0.0) if tiny else p
-    return p * _as_float(np.uint32(np.int32(n) + np.int32(127)) << np.uint32(23))
+    return p * _two_to(np.int32(n))
 
 
 @_loop
@@ -152,100 +148,70 @@ def gate_back(low: int, high: int, both: Any, given: Any, made: Any) -> None:
 
 
 @_part
-def _turn_one(first: Any, second: Any, cos: Any, sin: Any, made_first: Any, made_second: Any) -> None:
-    """One head's numbers at one place, turned. Shape: [D / 2] each; cos, sin [D]."""
-    half = len(first)
-    later_cos, later_sin = cos[half:], sin[half:]
+def _turn_one(given: Any, start: int, cos: Any, sin: Any, of: int, made: Any, at: int, size: int) -> None:
+    """One head's numbers at one place, turned: from `start` on in `given`, by the angles from `of` on, to `at` on in `made`."""
+    half = size // 2
+    first, second, made_first, made_second = (
+        given[start : start + half],
+        given[start + half : start + size],
+        made[at : at + half],
+        made[at + half : at + size],
+    )
+    cosines, sines, later_cosines, later_sines = (
+        cos[of : of + half],
+        sin[of : of + half],
+        cos[of + half : of + size],
+        sin[of + half : of + size],
+    )
     for n in range(half):
         a, b = _load(first[n]), _load(second[n])
-        made_first[n] = _stored(a * _load(cos[n]) - b * _load(sin[n]), made_first[n])
-        made_second[n] = _stored(b * _load(later_cos[n]) + a * _load(later_sin[n]), made_first[n])
+        made_first[n] = _stored(a * _load(cosines[n]) - b * _load(sines[n]), made_first[n])
+        made_second[n] = _stored(b * _load(later_cosines[n]) + a * _load(later_sines[n]), made_first[n])
 
 
-@_part
-def _turn_one_back(first: Any, second: Any, cos: Any, sin: Any, made_first: Any, made_second: Any) -> None:
-    """The gradient of `_turn_one` towards what was turned, given that towards its result."""
-    half = len(first)
-    later_cos, later_sin = cos[half:], sin[half:]
-    for n in range(half):
-        a, b = _load(first[n]), _load(second[n])
-        made_first[n] = _stored(a * _load(cos[n]) + b * _load(later_sin[n]), made_first[n])
-        made_second[n] = _stored(b * _load(later_cos[n]) - a * _load(sin[n]), made_first[n])
+def _turning(back: bool) -> Any:
+    """`turn`, or the other way: known when it is compiled, since a question inside would make it four times slower."""
+
+    def turn(low: int, high: int, sizes: Any, packed: Any, cos: Any, sin: Any, query: Any, key: Any, value: Any) -> None:
+        angles, groups, branches, copies, each, size = sizes
+        width = branches * each
+        for row in range(low, high):
+            for place in range(width):
+                start, of = (row * width + place) * groups * (copies + 2) * size, (min(row, angles - 1) * width + place) * size
+                branch, step = place // each, place % each
+                for group in range(groups):
+                    for copy in range(copies):
+                        at = ((((row * groups + group) * branches + branch) * copies + copy) * each + step) * size
+                        own = start + (group * copies + copy) * size
+                        if back:
+                            _turn_one(query, at, cos, sin, of, packed, own, size)
+                        else:
+                            _turn_one(packed, own, cos, sin, of, query, at, size)
+                    at, own = ((row * groups + group) * width + place) * size, start + (groups * copies + group) * size
+                    last = own + groups * size
+                    if back:
+                        _turn_one(key, at, cos, sin, of, packed, own, size)
+                        packed[last : last + size] = value[at : at + size]
+                    else:
+                        _turn_one(packed, own, cos, sin, of, key, at, size)
+                        value[at : at + size] = packed[last : last + size]
+
+    return _loop(turn)
 
 
-@_loop
-def turn(low: int, high: int, sizes: Any, packed: Any, cos: Any, sin: Any, query: Any, key: Any, value: Any) -> None:
-    """Parts each position's queries, keys and values, and turns the first two by their place (rotary embedding).
+turn: Any = _turning(back=False)
+"""Parts each position's queries, keys and values, and turns the first two by their place (rotary embedding).
 
-    Settings:
-        sizes: rows of angles; G, B, C, T / B, D.
+Settings:
+    sizes: rows of angles; G, B, C, T / B, D.
 
-    Shape, all of them laid out flat: packed [N, T, (G C + 2 G) D]; cos, sin [N or 1, T, D]; query [N, G, B, C, T / B, D];
-        key, value [N, G, T, D].
-    """
-    angles, groups, branches, copies, each, size = sizes
-    width, half = branches * each, size // 2
-    for row in range(low, high):
-        for place in range(width):
-            start, of = (row * width + place) * groups * (copies + 2) * size, (min(row, angles - 1) * width + place) * size
-            branch, step = place // each, place % each
-            for group in range(groups):
-                for copy in range(copies):
-                    at = ((((row * groups + group) * branches + branch) * copies + copy) * each + step) * size
-                    own = start + (group * copies + copy) * size
-                    _turn_one(
-                        packed[own : own + half],
-                        packed[own + half : own + size],
-                        cos[of : of + size],
-                        sin[of : of + size],
-                        query[at : at + half],
-                        query[at + half : at + size],
-                    )
-                at, own = ((row * groups + group) * width + place) * size, start + (groups * copies + group) * size
-                _turn_one(
-                    packed[own : own + half],
-                    packed[own + half : own + size],
-                    cos[of : of + size],
-                    sin[of : of + size],
-                    key[at : at + half],
-                    key[at + half : at + size],
-                )
-                own += groups * size
-                value[at : at + size] = packed[own : own + size]
-
-
-@_loop
-def turn_back(low: int, high: int, sizes: Any, query: Any, key: Any, value: Any, cos: Any, sin: Any, made: Any) -> None:
-    """The gradient of `turn` towards `packed`, given those towards queries, keys and values. Settings and shapes as there."""
-    angles, groups, branches, copies, each, size = sizes
-    width, half = branches * each, size // 2
-    for row in range(low, high):
-        for place in range(width):
-            start, of = (row * width + place) * groups * (copies + 2) * size, (min(row, angles - 1) * width + place) * size
-            branch, step = place // each, place % each
-            for group in range(groups):
-                for copy in range(copies):
-                    at = ((((row * groups + group) * branches + branch) * copies + copy) * each + step) * size
-                    own = start + (group * copies + copy) * size
-                    _turn_one_back(
-                        query[at : at + half],
-                        query[at + half : at + size],
-                        cos[of : of + size],
-                        sin[of : of + size],
-                        made[own : own + half],
-                        made[own + half : own + size],
-                    )
-                at, own = ((row * groups + group) * width + place) * size, start + (groups * copies + group) * size
-                _turn_one_back(
-                    key[at : at + half],
-                    key[at + half : at + size],
-                    cos[of : of + size],
-                    sin[of : of + size],
-                    made[own : own + half],
-                    made[own + half : own + size],
-                )
-                own += groups * size
-                made[own : own + size] = value[at : at + size]
+Shape, all of them laid out flat: packed [N, T, (G C + 2 G) D]; cos, sin [N or 1, T, D]; query [N, G, B, C, T / B, D];
+key, value [N, G, T, D].
+"""
+turn_back: Any = _turning(back=True)
+"""The other way: turns queries and keys, and puts all together. It gives the gradient of `turn` where the halves of `sin` are
+changed for each other and their signs turned.
+"""
 
 
 @_part
