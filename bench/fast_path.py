@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,15 @@ def main() -> None:
     results, seeds = [], tuple(range(given.seeds))
     settings = {"schedule.steps": given.steps}
     for sample in given.samples.split(","):
-        found = {
-            name: Runs(np.stack([right(backbone, sample, seed, given.method, settings) for seed in seeds]), seeds)
-            for name, backbone in backbones.items()
-        }
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in backbones}
+        for seed in seeds:
+            for name, backbone in backbones.items():
+                began = time.monotonic()
+                rows[name].append(right(backbone, sample, seed, given.method, settings))
+                print(
+                    f"{sample}, seed {seed}, {name}: {rows[name][-1].mean():.3f}, {time.monotonic() - began:.0f} s", flush=True
+                )
+        found = {name: Runs(np.stack(lines), seeds) for name, lines in rows.items()}
         samples = resampled_accuracy(list(found.values()), 10_000)
         gap = interval(found["fast"].accuracy - found["plain"].accuracy, samples[:, 0] - samples[:, 1])
         each = {name: [float(line.mean()) for line in runs.correct] for name, runs in found.items()}

@@ -311,9 +311,11 @@ def test_methods_are_listed_with_their_settings(run: Run) -> None:
 
 def test_samples_are_listed_with_licence_and_source(run: Run) -> None:
     told = run("samples").out
-    assert told.count("sample:") == told.count("licence: ") == told.count("source: ") == 9
+    assert told.count("sample:") == told.count("licence: ") == told.count("source: ") == 10
     names = {"questions", "questions-fine", "sms", "tweets", "intents", "clauses", "entities", "headlines", "films"}
-    assert {sample["name"] for sample in run("samples", "--json").json} == names
+    listed = run("samples", "--json").json
+    assert {sample["name"] for sample in listed} == names
+    assert {sample["task"] for sample in listed if sample["name"] == "intents"} == {"classify", "tag"}
 
 
 def test_the_version(run: Run) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pegbox.data.clauses import parse_clauses
-from pegbox.data.intents import EACH, LANGUAGES, intent_words, parse_intents
+from pegbox.data.intents import EACH, LANGUAGES, intent_words, parse_intents, parse_slots
 from pegbox.data.question_types import FINE
 from pegbox.data.samples import CLAUSES, INTENTS, parse_questions
-from pegbox.data.sentence_templates import Templates
+from pegbox.data.sentence_templates import Drawn, Templates
 from pegbox.errors import DataError
 from pegbox.prompt import parse
 
@@ -22,7 +22,7 @@ TEMPLATES = Templates({"the": "[the]", "turn": "(turn|switch)"}, {"area": ("hall
 
 def all_of(template: str, count: int = 400) -> set[str]:
     chance = random.Random(0)
-    return {TEMPLATES.draw(template, chance) for _ in range(count)}
+    return {TEMPLATES.draw(template, chance).text for _ in range(count)}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,30 @@ def test_a_broken_template_is_told(template: str) -> None:
         all_of(template)
 
 
+@pytest.mark.parametrize(
+    ("template", "sentences"),
+    [
+        ("in {area:where} {n}", {"in hall 1": "where n", "in small room 2": "where n"}),
+        ("[{n}] <the>  hall", {"1 the hall": "n", "hall": ""}),
+        ("({n} a;{n:m} b)", {"2 b 1 a": "m n", "1 a 2 b": "n m"}),
+        ("light up", {"light up": ""}),
+    ],
+)
+def test_a_drawn_sentence_knows_its_slots(template: str, sentences: dict[str, str]) -> None:
+    chance = random.Random(1)
+    drawn = {one.text: one for one in (TEMPLATES.draw(template, chance) for _ in range(400))}
+    for text, names in sentences.items():
+        assert " ".join(name for *_, name in drawn[text].slots) == names
+    values = {text[start:end] for text, one in drawn.items() for start, end, _ in one.slots}
+    assert values <= {"hall", "big room", "small room", "1", "2"}
+
+
+def test_a_slot_without_a_value_is_none() -> None:
+    templates = Templates({}, {"n": ("[x]",)})
+    drawn = {templates.draw("a {n} b", random.Random(seed)) for seed in range(9)}
+    assert drawn == {Drawn("a b"), Drawn("a x b", ((2, 3, "n"),))}
+
+
 def language(**sentences: list[str]) -> bytes:
     intents: Mapping[str, Any] = {name: {"data": [{"sentences": own}]} for name, own in sentences.items()}
     lists = {"n": {"range": {"from": 0, "to": 100}}, "kind": {"values": [{"in": "lamp"}, "fan"]}, "free": {"wildcard": True}}
@@ -73,6 +97,23 @@ def test_intents_with_sentences_enough_in_every_language_are_kept() -> None:
     }
     assert sum(label == "HassTurnOn" and fields["language"] == "it" for _, fields, label in rows) == EACH
     assert parse_intents(each)[0] == rows
+
+
+def test_slots_are_spans_of_the_same_sentences_in_whole_words() -> None:
+    each = [
+        language(HassA=[f"{lang} {{n}}%", f"{lang} {{n:level}}s"], HassB=[f"b {lang} {{kind}} {{n}}"]) for lang in LANGUAGES
+    ]
+    rows, _ = parse_intents(each)
+    records, note = parse_slots(each)
+    glued = [number for number, fields, _ in rows if fields["text"].endswith("s")]
+    assert glued
+    assert note.endswith(f"in some language, and {len(glued)} sentences with a slot inside a word")
+    texts = {number: (fields["text"], fields["language"], label) for number, fields, label in rows if number not in glued}
+    assert {one.number: (one.values["text"], one.values["language"], one.values["intent"]) for one in records} == texts
+    found = {
+        (span["label"], one.values["text"][span["start"] : span["end"]]) for one in records for span in one.values["spans"]
+    }
+    assert found == {("n", f"{n}0") for n in range(1, 10)} | {("kind", "lamp"), ("kind", "fan")}
 
 
 def test_a_sentence_of_two_intents_is_left_out() -> None:

@@ -33,18 +33,20 @@ def methods(
 
 def samples(as_json: Json = False) -> None:
     """List the sample data sets that can be fetched, with licence and source."""
-    from pegbox.data.entity_samples import ENTITIES
     from pegbox.data.samples import SAMPLES
+    from pegbox.data.tagged_samples import TAGGED_SAMPLES
 
     if as_json:
         names = ("name", "description", "rows", "task", "labels", "licence", "source")
-        print_json([{name: getattr(s, name) for name in names} for s in (*SAMPLES.values(), ENTITIES)])
+        print_json([{name: getattr(s, name) for name in names} for s in (*SAMPLES.values(), *TAGGED_SAMPLES.values())])
         return
     for s in SAMPLES.values():
         what = f"labels {', '.join(s.labels)}" if s.labels else f"for --task {s.task}"
         print(f"sample:{s.name}: {s.description}; {s.rows} rows, {what}")
         print(f"    source: {s.source}\n    licence: {s.licence}")
-    types = ", ".join(ENTITIES.labels)
-    print(f"sample:{ENTITIES.name} (--task tag): {ENTITIES.description}; {ENTITIES.rows} sentences, types {types}")
-    print(f"    parts to be named after it: {ENTITIES.name}/valid, {ENTITIES.name}/test; a comparison is scored on the latter")
-    print(f"    source: {ENTITIES.source}\n    licence: {ENTITIES.licence}")
+    for t in TAGGED_SAMPLES.values():
+        print(f"sample:{t.name} (--task tag): {t.description}; {t.rows} sentences, types {', '.join(t.labels)}")
+        if more := list(t.parts)[1:]:
+            named = ", ".join(f"{t.name}/{part}" for part in more)
+            print(f"    parts to be named after it: {named}; a comparison is scored on the last")
+        print(f"    source: {t.source}\n    licence: {t.licence}")

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pegbox.data.check import count
-from pegbox.data.sentence_templates import Templates
+from pegbox.data.sentence_templates import Drawn, Templates
+from pegbox.data.stream import Record
+from pegbox.data.words import word_spans
 
 LANGUAGES = ("de", "en", "es", "fr", "it")
 EACH = 24
@@ -99,38 +101,59 @@ def parse_intents(contents: Sequence[bytes]) -> tuple[list[tuple[int, Mapping[st
     Each intent that has sentences enough in every language gets at most EACH of them, none twice; a sentence that two intents
     have is left out.
     """
+    rows, note = _drawn(contents)
+    return [(at, {"text": drawn.text, "language": language}, name) for at, (language, name, drawn) in enumerate(rows, 1)], note
+
+
+def parse_slots(contents: Sequence[bytes]) -> tuple[list[Record], str]:
+    """The same sentences with their slots as spans, their language and intent beside them.
+
+    A sentence with a slot that is a part of a word, such as the room in "{area}tür", is left out; other numbers stay.
+    """
+    rows, note = _drawn(contents)
+    found = []
+    for at, (language, name, drawn) in enumerate(rows, 1):
+        begins, ends = (set(some) for some in zip(*word_spans(drawn.text), strict=True))
+        if all(start in begins and end in ends for start, end, _ in drawn.slots):
+            spans = [{"start": start, "end": end, "label": slot} for start, end, slot in drawn.slots]
+            found.append(Record(at, {"text": drawn.text, "language": language, "intent": name, "spans": spans}))
+    return found, f"{note}, and {count(len(rows) - len(found), 'sentence')} with a slot inside a word"
+
+
+def _drawn(contents: Sequence[bytes]) -> tuple[list[tuple[str, str, Drawn]], str]:
+    """(language, intent, sentence) for each sentence, and what was left out."""
     drawn = {language: _sentences(json.loads(content), language) for language, content in zip(LANGUAGES, contents, strict=True)}
     common = sorted(set.intersection(*({name for name, own in some.items() if len(own) >= FEWEST} for some in drawn.values())))
     owners: dict[str, set[str]] = {}
     for some in drawn.values():
         for name in common:
             for sentence in some[name]:
-                owners.setdefault(sentence, set()).add(name)
+                owners.setdefault(sentence.text, set()).add(name)
     rows = [
-        ({"text": sentence, "language": language}, name)
+        (language, name, sentence)
         for language, some in drawn.items()
         for name in common
         for sentence in some[name][:EACH]
-        if len(owners[sentence]) == 1
+        if len(owners[sentence.text]) == 1
     ]
     left_out = len(set.union(*map(set, drawn.values()))) - len(common)
-    note = f"left out {count(left_out, 'intent')} with fewer than {FEWEST} different sentences in some language"
-    return [(number, fields, label) for number, (fields, label) in enumerate(rows, 1)], note
+    return rows, f"left out {count(left_out, 'intent')} with fewer than {FEWEST} different sentences in some language"
 
 
-def _sentences(content: Mapping[str, Any], language: str) -> dict[str, list[str]]:
+def _sentences(content: Mapping[str, Any], language: str) -> dict[str, list[Drawn]]:
     """Different sentences of each intent, in the order drawn."""
     templates = Templates(content["expansion_rules"], _lists(content["lists"], FREE[language]))
     found = {}
     for name, intent in sorted(content["intents"].items()):
         known = [sentence for block in intent["data"] for sentence in block["sentences"]]
         chance = random.Random(f"{language} {name}")
-        own: dict[str, None] = {}
+        own: dict[str, Drawn] = {}
         for _ in range(_TRIES * EACH):
-            own.setdefault(templates.draw(known[chance.randrange(len(known))], chance))
+            sentence = templates.draw(known[chance.randrange(len(known))], chance)
+            own.setdefault(sentence.text, sentence)
             if len(own) == EACH:
                 break
-        found[name] = list(own)
+        found[name] = list(own.values())
     return found
 
 

@@ -14,12 +14,12 @@ from pegbox.data.cells import as_text
 from pegbox.data.check import Problem, bad_cell, no_rows, settle
 from pegbox.data.columns import TEXT_NAMES
 from pegbox.data.conll import LINES, Columns, open_conll
-from pegbox.data.entity_samples import open_entities
 from pegbox.data.files import READERS
 from pegbox.data.memory import is_a
 from pegbox.data.rows import Rows
 from pegbox.data.stream import Reading, Record, Stream
 from pegbox.data.table import SAMPLE, open_source
+from pegbox.data.tagged_samples import open_tagged_sample
 from pegbox.data.tags import OTHER, Fault, Scheme, check_scheme, scheme_of, to_bio, unknown
 from pegbox.data.words import TAGS, WORDS, Span, joined, type_of, word_spans
 from pegbox.errors import DataError
@@ -72,8 +72,8 @@ def read_sentences(
 
     Settings:
         source: a CoNLL file; a table of texts with spans, or of lists of words and tags (.jsonl, .json, .parquet, .csv, a
-            datasets.Dataset, a DataFrame, a list of dicts); a list of (words, tags) pairs, or of texts; "sample:entities".
-            Rows, whose words are found in their texts where they have none yet.
+            datasets.Dataset, a DataFrame, a list of dicts); a list of (words, tags) pairs, or of texts; a sample such as
+            "sample:entities". Rows, whose words are found in their texts where they have none yet.
         text: the column of the text or of the words; of a CoNLL file its number. None: guessed by its name.
         label: the column of the spans or the tags; of a CoNLL file its number, the last by default.
         labelled: True: there must be tags; False: none are read; None: they are taken where there are some.
@@ -120,7 +120,7 @@ def _of_rows(rows: Rows, labelled: bool | None) -> Sentences:
 
 def _open(source: Any, reading: Reading, text: str | None, label: str | None, labelled: bool | None) -> Stream:
     if isinstance(source, str) and source.startswith(SAMPLE):
-        return open_entities(source.removeprefix(SAMPLE), labelled)
+        return open_tagged_sample(source.removeprefix(SAMPLE))
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() not in _TABLES:
         return open_conll(Path(source), reading, Columns.of(text, label, labelled))
     if isinstance(source, list) and source and _is_pair(source[0]):

@@ -12,11 +12,13 @@ from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.sentences import read_sentences
 from pegbox.data.split import split
 from pegbox.data.stream import Reading
+from pegbox.data.table import SAMPLE
+from pegbox.data.tagged_samples import TAGGED_SAMPLES
 from pegbox.data.tags import OTHER, Scheme
 from pegbox.data.words import OF_A_WORD, TAGS, type_of
 from pegbox.errors import DataError
 
-_SAMPLE = "sample:entities"
+_TESTED = frozenset(f"{SAMPLE}{one.name}" for one in TAGGED_SAMPLES.values() if "test" in one.parts)
 
 
 def read_tagged(
@@ -45,8 +47,8 @@ def read_tagged(
     """
     reading = Reading(encoding, quotes, field_limit, on_problem)
     source, test, dev = parts_of(source, test, dev)
-    if isinstance(source, str) and source == _SAMPLE and test is None and test_size:
-        test = f"{_SAMPLE}/test"
+    if isinstance(source, str) and source in _TESTED and test is None and test_size:
+        test = f"{source}/test"
     notes: list[str] = []
 
     def rows_of(part: Any) -> Rows:

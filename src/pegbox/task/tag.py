@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from pegbox.data.entity_samples import ENTITIES
 from pegbox.data.rows import Rows
 from pegbox.data.sentences import read_sentences
 from pegbox.data.table import SAMPLE
 from pegbox.data.tagged import read_tagged, types_of
+from pegbox.data.tagged_samples import TAGGED_SAMPLES
 from pegbox.data.words import OF_A_WORD
 from pegbox.errors import PromptError
 from pegbox.prompt import Answer, Field, Prompt, Text, format
@@ -20,9 +21,12 @@ def make(train: Rows, asked: Asked) -> tuple[Tagging, Prompt]:
     """The task that the sentences' tags describe, and the prompt to start from."""
     if asked.channel:
         raise PromptError("noisy-channel scoring for tagging", "the types' words scored after the word", "switch channel off")
-    given = ENTITIES.words if asked.words is None and train.source.startswith(f"{SAMPLE}{ENTITIES.name}") else asked.words or {}
+    types = types_of(train)
+    given = asked.words
+    if given is None:  # a few sentences of a sample need not have all its types
+        given = {kind: word for kind, word in _own_words(train.source).items() if kind in types}
     words = {str(kind): (some,) if isinstance(some, str) else tuple(some) for kind, some in given.items()}
-    task = Tagging(types_of(train), words, asked.calibration)  # type: ignore[arg-type]  # checked there
+    task = Tagging(types, words, asked.calibration)  # type: ignore[arg-type]  # checked there
     prompt = asked.prompt or default_prompt(task)
     if "word" not in prompt.field_names:
         raise PromptError(
@@ -31,6 +35,12 @@ def make(train: Rows, asked: Asked) -> tuple[Tagging, Prompt]:
             "say with {word} where it stands",
         )
     return task, prompt
+
+
+def _own_words(source: str) -> Mapping[str, str]:
+    """What a sample calls its types."""
+    known = TAGGED_SAMPLES.get(source.removeprefix(SAMPLE).partition("/")[0]) if source.startswith(SAMPLE) else None
+    return known.words if known else {}
 
 
 def default_prompt(task: Tagging) -> Prompt:
