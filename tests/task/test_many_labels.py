@@ -16,11 +16,13 @@ from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.errors import DataError, SettingsError
 from pegbox.prompt import format, parse
+from pegbox.recipe.methods import for_task
 from pegbox.reference.aims import aim_of, whole_texts
 from pegbox.reference.tfidf import TfIdf
+from pegbox.task.classification import Classification
 from pegbox.task.entry import Asked
 from pegbox.task.long import Long
-from pegbox.task.many_labels import MultiLabel, SetPredictor, SetReference
+from pegbox.task.many_labels import LabelChoice, MultiLabel, SetPredictor, SetReference
 from pegbox.task.multilabel import make
 from pegbox.tune.budget import Budget
 from pegbox.tune.trail import Trail
@@ -50,6 +52,51 @@ def test_a_text_stands_among_the_rows_once_with_each_of_its_labels() -> None:
     assert choice.words["none"] == ("none",)
     assert list(zip(train.column(), train.answers(), strict=True)) == [("x", "b"), ("x", "a"), ("y", "none"), ("z", "b")]
     assert dev.answers() == ("b",)
+
+
+def sparse(bare: int, labelled: int) -> Rows:
+    """Rows of the tuned classification of which most have no label."""
+    labels = ["none"] * bare + ["a"] * labelled
+    return Rows.from_texts([f"{label} {at}" for at, label in enumerate(labels)], labels)
+
+
+@pytest.mark.parametrize(("bare", "labelled", "times"), [(9, 3, 3), (10, 3, 3), (4, 3, 1), (2, 3, 1), (3, 0, 0), (0, 2, 1)])
+def test_rows_with_a_label_are_half_of_what_is_learned_from(bare: int, labelled: int, times: int) -> None:
+    choice = MultiLabel(("a", "b"), none="none").choice
+    rows = sparse(bare, labelled)
+    lessons = choice.lessons(rows)
+    assert {text: lessons.column().count(text) for text in rows.column()} == {
+        text: times if text.startswith("a") else 1 for text in rows.column()
+    }
+    judged = choice.judged(rows)
+    assert len(set(judged.column())) == len(judged)
+    assert judged.answers().count("a") == labelled
+    assert judged.answers().count("none") == (min(bare, labelled) if labelled else bare)
+
+
+@pytest.mark.parametrize("method", ["soft", "deep", "lora"])
+def test_descents_learn_from_lessons_and_go_by_judged_rows(
+    method: str, backbone: HuggingFaceBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = clauses(20, 0)
+    few = replace(rows, gold=tuple(own if at < 4 else [] for at, own in enumerate(rows.gold or ())))
+    task, prompt = make(few, Asked())
+    one, others = task.parted(few).take([0]), task.parted(few).take([1, 2, 3])
+    monkeypatch.setattr(LabelChoice, "lessons", lambda _, rows: one if len(rows) else rows)
+    monkeypatch.setattr(LabelChoice, "judged", lambda _, rows: others if len(rows) else rows)
+    bound: list[tuple[int, ...]] = []
+    binds = Classification.bind
+
+    def bind(self: Classification, prompt: Any, backbone: Any, rows: Rows, *args: Any) -> Any:
+        bound.append(tuple(sorted(set(rows.numbers))))
+        return binds(self, prompt, backbone, rows, *args)
+
+    monkeypatch.setattr(Classification, "bind", bind)
+    tuned, train, dev = task.tuned_as(few, few)
+    maker, spend = for_task(method, "multilabel").make(), {"budget": Budget.parse("20ktokens"), "trail": Trail(None)}
+    learn = maker.fit if method == "lora" else maker.tune
+    learn(prompt, tuned, backbone, train, dev, rng=np.random.default_rng(0), **spend)
+    assert set(bound) == {one.numbers, tuple(sorted(set(others.numbers)))}
 
 
 def test_where_every_training_text_has_a_label_there_is_none_for_no_label() -> None:

@@ -88,7 +88,8 @@ class Lora:
         Raises: BackboneError without PEFT, or for a backbone whose weights are out of reach.
         """
         seed = int(rng.integers(2**31))
-        train = task.taught(prompt, backbone, train, lambda text: trail.write("note", text=text))
+        train = task.lessons(task.taught(prompt, backbone, train, lambda text: trail.write("note", text=text)))
+        dev = task.judged(dev)
         adapted, weights = self._adapted(backbone, seed)
         meter = Meter(budget, adapted, trail)
         training = _Training(self, prompt, task, adapted, weights, train, seed, trail)

@@ -86,6 +86,14 @@ class Classification(Task):
         """A row's fields of these names where it is shown as an example, shortened by `cut`."""
         return {name: cut(row[name]) for name in names}
 
+    def lessons(self, rows: Rows) -> Rows:
+        """Training rows as often as gradients are to be taken on them: here each of them once."""
+        return rows
+
+    def judged(self, rows: Rows) -> Rows:
+        """The dev rows by which a descent goes: here all."""
+        return rows
+
     def gold(self, rows: Rows) -> NDArray[np.int64]:
         """The rows' labels as numbers. Raises DataError for a label that the task does not know. Shape: [B]."""
         number = {label: at for at, label in enumerate(self.labels)}

@@ -42,6 +42,25 @@ class LabelChoice(Classification):
 
     sets: tuple[str, ...] = ()
 
+    def lessons(self, rows: Rows) -> Rows:
+        """Where most rows have no label, those with one so often that they are half: else a prompt first learns to give none."""
+        labelled, bare = self._divided(rows)
+        times = max(1, round(len(bare) / max(1, len(labelled))))
+        return rows.take(sorted([*labelled * times, *bare]))
+
+    def judged(self, rows: Rows) -> Rows:
+        """Dev rows with as many of no label as there are others, evenly spread, where most have none."""
+        labelled, bare = self._divided(rows)
+        if not labelled or len(bare) <= len(labelled):
+            return rows
+        spread = [bare[at * len(bare) // len(labelled)] for at in range(len(labelled))]
+        return rows.take(sorted([*labelled, *spread]))
+
+    def _divided(self, rows: Rows) -> tuple[list[int], list[int]]:
+        """Positions of the rows with a label, and of those without."""
+        named = [label in self.sets for label in rows.answers()]
+        return [at for at, yes in enumerate(named) if yes], [at for at, yes in enumerate(named) if not yes]
+
 
 @dataclass(frozen=True)
 class MultiLabel(Task):

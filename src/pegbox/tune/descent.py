@@ -74,6 +74,7 @@ class Descent:
 
         Raises: BackboneError where the model's scores are not numbers.
         """
+        train, dev = self.task.lessons(train), self.task.judged(dev)
         saved = Standing.saved(self.trail, next(iter(self.start.values())).device)
         meter = Meter(budget, self.backbone, self.trail)
         steps, looked, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
