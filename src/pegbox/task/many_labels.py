@@ -43,7 +43,7 @@ class LabelChoice(Classification):
     sets: tuple[str, ...] = ()
 
     def lessons(self, rows: Rows) -> Rows:
-        """Where most rows have no label, those with one so often that they are half: else a prompt first learns to give none."""
+        """Where most rows have no label, those with one so often that they are half: else prompts first learns to give none."""
         labelled, bare = self._divided(rows)
         times = max(1, round(len(bare) / max(1, len(labelled))))
         return rows.take(sorted([*labelled * times, *bare]))
