@@ -1,6 +1,6 @@
 """What the fast path costs in accuracy: kept keys and values, fused layers, the machine's number type; against plain float32.
 
-    bench/.venv/bin/python -m bench.fast_path [--samples questions,tweets] [--seeds 3] [--steps 200] [--dtype bfloat16]
+    bench/.venv/bin/python -m bench.fast_path [--samples questions,tweets] [--seeds 3] [--steps 200] [--rate 0.08]
 
 The same method (vectors after the text, where keeping pays), rows, seeds, batches and steps; 1,000 training rows of which 200
 choose, 1,000 test rows. Prints both accuracies for each seed, and their mean difference with its 95 % interval over rows and
@@ -67,7 +67,6 @@ def main() -> None:
                 rows[name].append(right(backbone, sample, seed, given.method, settings))
                 took = f"{time.monotonic() - began:.0f} s"
                 print(f"{sample}, seed {seed}, {name}: {rows[name][-1].mean():.3f}, {took}", flush=True)
-                np.savez(given.out.with_suffix(".npz"), **{name: np.stack(lines) for name, lines in rows.items() if lines})
         found = {name: Runs(np.stack(lines), seeds) for name, lines in rows.items()}
         samples = resampled_accuracy(list(found.values()), 10_000)
         gap = interval(found["fast"].score - found["plain"].score, samples[:, 0] - samples[:, 1])

@@ -64,6 +64,9 @@ def test_slots_are_split_and_may_be_grouped_by_their_columns() -> None:
 @pytest.mark.usefixtures("wheels")
 def test_entities_are_tested_on_their_own_part() -> None:
     data = read_tagged("sample:entities")
+    found = read_sentences("sample:entities")
+    assert found.records[0] == {"text": "Ann saw train"}
+    assert found.columns == ("text", "spans")
     assert data.train.column() == ["Ann saw train"]  # "Bob" is in the test part too
     assert data.test is not None
     assert data.test.open("to see it").column() == ["Ann saw test", "Bob"]

@@ -19,7 +19,7 @@ from pegbox.prompt import format, parse
 from pegbox.recipe.methods import for_task
 from pegbox.reference.aims import aim_of, whole_texts
 from pegbox.reference.tfidf import TfIdf
-from pegbox.task.classification import Classification
+from pegbox.task.classification import BoundClassification, Classification
 from pegbox.task.entry import Asked
 from pegbox.task.long import Long
 from pegbox.task.many_labels import LabelChoice, MultiLabel, SetPredictor, SetReference
@@ -60,30 +60,47 @@ def sparse(bare: int, labelled: int) -> Rows:
     return Rows.from_texts([f"{label} {at}" for at, label in enumerate(labels)], labels)
 
 
-@pytest.mark.parametrize(("bare", "labelled", "times"), [(9, 3, 3), (10, 3, 3), (4, 3, 1), (2, 3, 1), (3, 0, 0), (0, 2, 1)])
-def test_rows_with_a_label_are_half_of_what_is_learned_from(bare: int, labelled: int, times: int) -> None:
-    choice = MultiLabel(("a", "b"), none="none").choice
+@pytest.mark.parametrize(("bare", "labelled", "sizes"), [(9, 3, [3, 9]), (4, 3, [3, 4]), (3, 3, [6]), (3, 0, [3]), (0, 2, [2])])
+def test_texts_with_a_label_are_a_stratum_where_they_are_fewer(bare: int, labelled: int, sizes: list[int]) -> None:
     rows = sparse(bare, labelled)
-    lessons = choice.lessons(rows)
-    assert {text: lessons.column().count(text) for text in rows.column()} == {
-        text: times if text.startswith("a") else 1 for text in rows.column()
-    }
-    judged = choice.judged(rows)
-    assert len(set(judged.column())) == len(judged)
-    assert judged.answers().count("a") == labelled
-    assert judged.answers().count("none") == (min(bare, labelled) if labelled else bare)
+    strata = MultiLabel(("a", "b"), none="none").choice.strata(rows)
+    assert [len(stratum) for stratum in strata] == sizes
+    assert sorted(at for stratum in strata for at in stratum) == list(range(len(rows)))
+    if len(strata) == 2:
+        assert {rows.answers()[at] for at in strata[0]} == {"a"}
+
+
+@pytest.mark.parametrize(("bare", "labelled", "left"), [(200, 3, 61), (200, 40, 40), (60, 3, 60), (90, 0, 90), (0, 9, 0)])
+def test_steps_are_chosen_by_all_dev_rows_with_a_label_and_some_without(bare: int, labelled: int, left: int) -> None:
+    rows = sparse(bare, labelled)
+    looked_at = MultiLabel(("a", "b"), none="none").choice.looked_at(rows)
+    assert looked_at.answers().count("a") == labelled
+    assert looked_at.answers().count("none") == left
+    assert looked_at.numbers == tuple(sorted(set(looked_at.numbers)))
+    if left < bare:
+        assert max(looked_at.numbers[:left]) > bare - bare / left - 1  # spread over them all
 
 
 @pytest.mark.parametrize("method", ["soft", "deep", "lora"])
-def test_descents_learn_from_lessons_and_go_by_judged_rows(
+def test_descents_draw_from_strata_and_go_by_some_dev_rows(
     method: str, backbone: HuggingFaceBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = clauses(20, 0)
     few = replace(rows, gold=tuple(own if at < 4 else [] for at, own in enumerate(rows.gold or ())))
     task, prompt = make(few, Asked())
-    one, others = task.parted(few).take([0]), task.parted(few).take([1, 2, 3])
-    monkeypatch.setattr(LabelChoice, "lessons", lambda _, rows: one if len(rows) else rows)
-    monkeypatch.setattr(LabelChoice, "judged", lambda _, rows: others if len(rows) else rows)
+    tuned, train, dev = task.tuned_as(few, few)
+    others = dev.take([1, 2, 3])
+    monkeypatch.setattr(LabelChoice, "looked_at", lambda _, rows: others if len(rows) else rows)
+    read: list[int] = []
+    losses = BoundClassification.losses
+
+    def noted(self: BoundClassification, index: Any, *args: Any) -> Any:
+        assert self.gold is not None
+        if self.size > 16:  # not the few rows that a step's cost is measured on
+            read.extend(int(self.gold[at]) for at in index)
+        return losses(self, index, *args)
+
+    monkeypatch.setattr(BoundClassification, "losses", noted)
     bound: list[tuple[int, ...]] = []
     binds = Classification.bind
 
@@ -92,11 +109,14 @@ def test_descents_learn_from_lessons_and_go_by_judged_rows(
         return binds(self, prompt, backbone, rows, *args)
 
     monkeypatch.setattr(Classification, "bind", bind)
-    tuned, train, dev = task.tuned_as(few, few)
     maker, spend = for_task(method, "multilabel").make(), {"budget": Budget.parse("20ktokens"), "trail": Trail(None)}
     learn = maker.fit if method == "lora" else maker.tune
     learn(prompt, tuned, backbone, train, dev, rng=np.random.default_rng(0), **spend)
-    assert set(bound) == {one.numbers, tuple(sorted(set(others.numbers)))}
+    assert tuple(sorted(set(others.numbers))) in bound
+    assert set(read) == set(tuned.gold(train))
+    drawn = {"lora": (4, 8)}.get(method, (4, 4))  # the four texts with a label, and half of a batch
+    share = np.mean([tuned.labels[label] != "none" for label in read])
+    assert share == pytest.approx(drawn[0] / sum(drawn), abs=0.02)
 
 
 def test_where_every_training_text_has_a_label_there_is_none_for_no_label() -> None:

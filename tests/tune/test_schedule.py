@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,8 +53,8 @@ def spent_by_hand(costs: Costs, schedule: Schedule, steps: int, variants: int, r
 @pytest.mark.parametrize("tokens", [0, 500, 5_000, 40_000])
 def test_a_budget_buys_the_most_steps_that_it_pays_for(tokens: float, variants: int) -> None:
     costs, schedule = Costs(step=100, look=40, row=5, dev=60), Schedule(batch=4, most_steps=300, evaluations=5)
-    steps = costs.affordable(tokens, schedule, variants, rows=37)
-    assert costs.of(steps, schedule, variants, 37) == pytest.approx(spent_by_hand(costs, schedule, steps, variants, 37))
+    steps = costs.affordable(tokens, schedule, variants, rows=[37])
+    assert costs.of(steps, schedule, variants, [37]) == pytest.approx(spent_by_hand(costs, schedule, steps, variants, 37))
     if steps:
         assert spent_by_hand(costs, schedule, steps, variants, 37) <= tokens
     if steps < 300:
@@ -62,10 +63,17 @@ def test_a_budget_buys_the_most_steps_that_it_pays_for(tokens: float, variants: 
 
 def test_no_more_steps_than_were_asked_for() -> None:
     costs = Costs(step=1, look=1, row=0, dev=0)
-    assert costs.affordable(1e9, Schedule(steps=7), 1, 10) == 7
-    assert costs.affordable(1e9, Schedule(most_steps=9), 1, 10) == 9
-    assert costs.affordable(2.9, Schedule(steps=7), 1, 10) == 0  # a look at the start, a step and a look: 3
-    assert costs.affordable(3, Schedule(steps=7), 1, 10) == 1
+    assert costs.affordable(1e9, Schedule(steps=7), 1, [10]) == 7
+    assert costs.affordable(1e9, Schedule(most_steps=9), 1, [10]) == 9
+    assert costs.affordable(2.9, Schedule(steps=7), 1, [10]) == 0  # a look at the start, a step and a look: 3
+    assert costs.affordable(3, Schedule(steps=7), 1, [10]) == 1
+
+
+def test_of_a_small_stratum_rows_are_read_once() -> None:
+    costs, schedule = Costs(step=0, look=0, row=1, dev=0), Schedule(batch=8)
+    assert costs.of(10, schedule, 1, [100]) == 80
+    assert costs.of(10, schedule, 1, [5, 100]) == 5 + 40
+    assert costs.of(10, replace(schedule, batch=5), 1, [100, 100]) == 30 + 20
 
 
 @pytest.mark.parametrize(

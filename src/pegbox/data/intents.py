@@ -113,7 +113,8 @@ def parse_slots(contents: Sequence[bytes]) -> tuple[list[Record], str]:
     rows, note = _drawn(contents)
     found = []
     for at, (language, name, drawn) in enumerate(rows, 1):
-        begins, ends = (set(some) for some in zip(*word_spans(drawn.text), strict=True))
+        words = word_spans(drawn.text)
+        begins, ends = {start for start, _ in words}, {end for _, end in words}
         if all(start in begins and end in ends for start, end, _ in drawn.slots):
             spans = [{"start": start, "end": end, "label": slot} for start, end, slot in drawn.slots]
             found.append(Record(at, {"text": drawn.text, "language": language, "intent": name, "spans": spans}))

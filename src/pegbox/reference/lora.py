@@ -23,7 +23,7 @@ from pegbox.reference.texts import row_texts
 from pegbox.task.calibration import Calibration
 from pegbox.task.classification import BoundClassification, Classification, Over
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.orders import batch_rows, drawn, flat, together
+from pegbox.tune.orders import drawn, even_batch, flat, grouped, together
 from pegbox.tune.parts import Lengths, parts
 from pegbox.tune.trail import Trail
 
@@ -88,8 +88,8 @@ class Lora:
         Raises: BackboneError without PEFT, or for a backbone whose weights are out of reach.
         """
         seed = int(rng.integers(2**31))
-        train = task.lessons(task.taught(prompt, backbone, train, lambda text: trail.write("note", text=text)))
-        dev = task.judged(dev)
+        train = task.taught(prompt, backbone, train, lambda text: trail.write("note", text=text))
+        dev = task.looked_at(dev)
         adapted, weights = self._adapted(backbone, seed)
         meter = Meter(budget, adapted, trail)
         training = _Training(self, prompt, task, adapted, weights, train, seed, trail)
@@ -201,6 +201,7 @@ class _Training:
         self.settings, self.backbone, self.weights, self.seed, self.trail = settings, backbone, weights, seed, trail
         self.bound = task.bind(prompt, backbone, train, settings.loss)
         self.groups = together(train)
+        self.strata = grouped(task.strata(train), self.groups)
         self.lengths = _lengths(train, prompt, backbone)
         self.start = self._copy()
         if self.bound.cut_rows:
@@ -272,7 +273,7 @@ class _Training:
 
     def _batch(self, step: int, size: int) -> list[int]:
         """The rows of a step: so many, or so many groups of rows that stay together."""
-        return flat([self.groups[at] for at in batch_rows(step, size, len(self.groups), self.seed)])
+        return flat([self.groups[at] for at in even_batch(step, size, self.strata, self.seed)])
 
     def _gradient(self, index: Sequence[int]) -> float:
         """Leaves the mean loss's gradient in the weights; part by part, where the batch is long."""

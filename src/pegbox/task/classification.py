@@ -86,11 +86,11 @@ class Classification(Task):
         """A row's fields of these names where it is shown as an example, shortened by `cut`."""
         return {name: cut(row[name]) for name in names}
 
-    def lessons(self, rows: Rows) -> Rows:
-        """Training rows as often as gradients are to be taken on them: here each of them once."""
-        return rows
+    def strata(self, rows: Rows) -> list[list[int]]:
+        """Positions of training rows in parts of which each batch of a descent has an equal share: here in one."""
+        return [list(range(len(rows)))]
 
-    def judged(self, rows: Rows) -> Rows:
+    def looked_at(self, rows: Rows) -> Rows:
         """The dev rows by which a descent goes: here all."""
         return rows
 

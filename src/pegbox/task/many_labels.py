@@ -28,6 +28,9 @@ from pegbox.task.predictor import PromptPredictor, told_of
 from pegbox.task.task import Statistics, Task
 from pegbox.task.verbalizer import own_words
 
+LOOKED_AT = 64
+"""Dev rows that steps are chosen by, at least, where there are so many."""
+
 Labels = tuple[str, ...]
 """An output: a text's labels, in the task's order."""
 
@@ -42,18 +45,18 @@ class LabelChoice(Classification):
 
     sets: tuple[str, ...] = ()
 
-    def lessons(self, rows: Rows) -> Rows:
-        """Where most rows have no label, those with one so often that they are half: else prompts first learns to give none."""
+    def strata(self, rows: Rows) -> list[list[int]]:
+        """Where most rows have no label, these and the others: else a prompt first learns to give none."""
         labelled, bare = self._divided(rows)
-        times = max(1, round(len(bare) / max(1, len(labelled))))
-        return rows.take(sorted([*labelled * times, *bare]))
+        return [labelled, bare] if 0 < len(labelled) < len(bare) else [sorted([*labelled, *bare])]
 
-    def judged(self, rows: Rows) -> Rows:
-        """Dev rows with as many of no label as there are others, evenly spread, where most have none."""
+    def looked_at(self, rows: Rows) -> Rows:
+        """Where most rows have no label, the others and as many of these, evenly spread; LOOKED_AT in all at least."""
         labelled, bare = self._divided(rows)
-        if not labelled or len(bare) <= len(labelled):
+        wanted = max(len(labelled), LOOKED_AT - len(labelled))
+        if not labelled or len(bare) <= wanted:
             return rows
-        spread = [bare[at * len(bare) // len(labelled)] for at in range(len(labelled))]
+        spread = [bare[at * len(bare) // wanted] for at in range(wanted)]
         return rows.take(sorted([*labelled, *spread]))
 
     def _divided(self, rows: Rows) -> tuple[list[int], list[int]]:

@@ -19,7 +19,7 @@ from pegbox.task.classification import BoundClassification, Classification
 from pegbox.task.verbalizer import NAMED
 from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
-from pegbox.tune.orders import batch_rows, drawn, drawn_groups, flat, together
+from pegbox.tune.orders import drawn, drawn_groups, even_batch, first_groups, flat, grouped, together
 from pegbox.tune.parts import Lengths, live_lengths, parts
 from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.standing import Parameters, Standing
@@ -36,12 +36,13 @@ _FEW = 20  # steps
 
 @dataclass
 class _Course:
-    """One run: how many steps, what each costs, over which rows and groups of rows, within what budget."""
+    """One run: how many steps, what each costs, over which rows, groups of rows and strata of groups, within what budget."""
 
     steps: int
     costs: Costs
     bound: BoundClassification
     groups: list[list[int]]
+    strata: list[list[int]]
     lengths: Lengths
     judge: BoundClassification
     meter: Meter
@@ -74,17 +75,21 @@ class Descent:
 
         Raises: BackboneError where the model's scores are not numbers.
         """
-        train, dev = self.task.lessons(train), self.task.judged(dev)
+        looked_at = self.task.looked_at(dev)
+        prior = list(self.task.prior(train if looked_at is dev else looked_at))  # where the shares in dev were changed, those
+        dev = looked_at
         saved = Standing.saved(self.trail, next(iter(self.start.values())).device)
         meter = Meter(budget, self.backbone, self.trail)
         steps, looked, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
         if not steps:
             return self._untouched()
         dev = dev.take(drawn(dev, seed, 0)[:looked])
-        rows = train.take(flat(drawn_groups(train, seed, 1)[: steps * self.schedule.batch]))
+        rows = train.take(flat(first_groups(drawn_groups(train, seed, 1), self.task.strata(train), steps, self.schedule.batch)))
         bound = self.task.bind(self.prompt, self.backbone, rows, self.schedule.loss)
         judge = self.task.bind(self.prompt, self.backbone, dev)
-        course = _Course(steps, costs, bound, together(rows), self._lengths(rows), judge, meter, seed)
+        groups = together(rows)
+        strata = grouped(self.task.strata(rows), groups)
+        course = _Course(steps, costs, bound, groups, strata, self._lengths(rows), judge, meter, seed)
         standing = self._begun(course) if saved is None else self._resumed(*saved, course)
         while (why := self._over(standing, course)) is None:
             self._thin(standing, course)
@@ -97,7 +102,6 @@ class Descent:
             standing.save(self.trail, meter.tokens)
         self._say_end(standing, why)
         tuned = self.prompt.fill(**standing.best)
-        prior = list(self.task.prior(train))
         return or_written(tuned, self.written, self.task, self.backbone, dev, prior, meter, self.trail)
 
     def _over(self, standing: Standing, course: _Course) -> str | None:
@@ -122,13 +126,13 @@ class Descent:
     def _plan(self, train: Rows, dev_rows: int, meter: Meter, seed: int, say: bool) -> tuple[int, int, Costs]:
         """How many steps the budget allows, with looks at how many dev rows, and what they cost: measured once, and kept."""
         kept = self.trail.kept("costs")
-        groups = len(together(train))
+        groups = together(train)
         if kept is None:
             step, row, seen = self._measured(train, meter, seed)
             left = meter.tokens_left or 0
             looked = self.schedule.looked(left, self._variants, seen, dev_rows)
             check = 0.0 if self.written.open_slots else 2 * looked * (seen + row)
-            drawn_once = row * len(train) / groups
+            drawn_once = row * len(train) / len(groups)
             costs = Costs(step, look=seen * looked, row=drawn_once, dev=row * looked, check=check)
             kept = {"costs": asdict(costs), "looked": looked, "tokens": meter.tokens, "left": left}
             self.trail.keep("costs", kept)
@@ -136,7 +140,8 @@ class Descent:
             meter.replay(kept["tokens"])
         self.backbone.forget()  # else the passes just measured would make a first try cheaper than a second one
         left, costs = kept["left"], Costs(**kept["costs"])
-        steps = costs.affordable(left, self.schedule, self._variants, groups)
+        sizes = [len(stratum) for stratum in grouped(self.task.strata(train), groups)]
+        steps = costs.affordable(left, self.schedule, self._variants, sizes)
         if say:
             self.trail.write("plan", steps=steps, variants=self._variants, tokens=left, batch=self.schedule.batch)
             self._say_plan(steps)
@@ -217,8 +222,7 @@ class Descent:
 
     def _batch(self, step: int, course: _Course) -> list[int]:
         """The rows of a step: so many, or so many groups of rows that stay together."""
-        picked = batch_rows(step, self.schedule.batch, len(course.groups), course.seed)
-        return flat([course.groups[at] for at in picked])
+        return flat([course.groups[at] for at in even_batch(step, self.schedule.batch, course.strata, course.seed)])
 
     def _learning_rate(self, variant: int) -> float:
         return self.schedule.learning_rate(variant)

@@ -33,6 +33,40 @@ def flat(groups: Sequence[Sequence[int]]) -> list[int]:
     return [at for group in groups for at in group]
 
 
+def shares(batch: int, strata: int) -> list[int]:
+    """How many of a batch come from each of so many strata: as equal as can be."""
+    return [batch // strata + (at < batch % strata) for at in range(strata)]
+
+
+def grouped(strata: Sequence[Sequence[int]], groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Strata of rows as strata of groups: each group is where its first row is."""
+    of = {row: at for at, stratum in enumerate(strata) for row in stratum}
+    found: list[list[int]] = [[] for _ in strata]
+    for at, group in enumerate(groups):
+        found[of[group[0]]].append(at)
+    return found
+
+
+def first_groups(groups: Sequence[list[int]], strata: Sequence[Sequence[int]], steps: int, batch: int) -> list[list[int]]:
+    """The first of these groups, in their order, as many of each stratum of rows as so many steps can read."""
+    strata = _no_more(strata, batch)
+    most = (steps * share for share in shares(batch, len(strata)))
+    kept = flat([stratum[:some] for stratum, some in zip(grouped(strata, groups), most, strict=True)])
+    return [groups[at] for at in sorted(kept)]
+
+
+def even_batch(step: int, batch: int, strata: Sequence[Sequence[int]], seed: int) -> list[int]:
+    """The positions of one step, an equal share of each stratum; those of few come again sooner. See `batch_rows`."""
+    strata = _no_more(strata, batch)
+    each = zip(strata, shares(batch, len(strata)), strict=True)
+    return [stratum[at] for stratum, share in each for at in batch_rows(step, share, len(stratum), seed)]
+
+
+def _no_more(strata: Sequence[Sequence[int]], batch: int) -> Sequence[Sequence[int]]:
+    """All as one stratum, where a batch is too small to have some of each."""
+    return strata if batch >= len(strata) else [sorted(flat(strata))]
+
+
 def batch_rows(step: int, batch: int, rows: int, seed: int) -> list[int]:
     """The rows of one step, known from its number alone: each epoch goes once through all rows in an order of its own."""
     size = min(batch, rows)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from pegbox.errors import SettingsError
 from pegbox.task.classification import Over
+from pegbox.tune.orders import shares
 
 _LOOKING = 0.25  # share of the budget for looking at dev rows
 _FEWEST_LOOKED = 32
@@ -128,14 +130,19 @@ class Costs:
     dev: float
     check: float = 0.0
 
-    def of(self, steps: int, schedule: Schedule, variants: int, rows: int) -> float:
-        """So many steps, with their looks at the dev rows and the first readings of the training rows."""
+    def of(self, steps: int, schedule: Schedule, variants: int, rows: Sequence[int]) -> float:
+        """So many steps, with their looks at the dev rows and the first readings of the training rows.
+
+        Settings:
+            rows: how many training rows, or groups of rows, there are in each stratum.
+        """
         alive = [schedule.alive(step, steps, variants) for step in range(steps)]
         looks = sum(alive[step - 1] for step in range(1, steps + 1) if schedule.looks(step, steps, variants))
-        read = self.dev + self.row * min(rows, steps * schedule.batch)
+        most = (steps * share for share in shares(schedule.batch, len(rows)))
+        read = self.dev + self.row * sum(min(some, seen) for some, seen in zip(rows, most, strict=True))
         return sum(alive) * self.step + (variants + looks) * self.look + read + self.check
 
-    def affordable(self, tokens: float, schedule: Schedule, variants: int, rows: int) -> int:
+    def affordable(self, tokens: float, schedule: Schedule, variants: int, rows: Sequence[int]) -> int:
         """The most steps that so many tokens allow; 0 where they do not allow one."""
         low, high = 0, schedule.most_steps if schedule.steps is None else schedule.steps
         while low < high:

@@ -104,6 +104,7 @@ class Tokens:
         if soft:
             raise PromptError(f"the open soft slot {soft[0]!r}", "hard slots only, or filled soft ones", "swap words first")
         seed = int(rng.integers(2**31))
+        # All rows as they are, not `task.strata`: the losses of swaps are calibrated by the labels' shares among them.
         train = usual_rows(train, prompt.field_names, trail, "training")
         dev = usual_rows(dev, prompt.field_names, trail, "dev")
         placed = with_hard_slot(prompt, self.place)
