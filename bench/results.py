@@ -43,6 +43,7 @@ class Results:
     def write(self) -> None:
         """results.json and results.md."""
         text = json.dumps(self._record(), indent=1, ensure_ascii=False)
+        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "results.json").write_text(text + "\n", encoding="utf-8")
         (self.folder / "results.md").write_text(self.markdown() + "\n", encoding="utf-8")
 

@@ -38,10 +38,8 @@ def stepper(setting: Setting, rows: Rows, place: Place, variants: int = 1) -> Ca
 
 
 def _course(descent: Descent, setting: Setting, rows: Rows) -> _Course:
-    bound = setting.task.bind(descent.prompt, setting.backbone, rows, descent.schedule.loss)
     meter = Meter(Budget(tokens=10**12), setting.backbone, descent.trail)
-    groups = [[row] for row in range(len(rows))]
-    return _Course(STEPS, Costs(0.0, 0.0, 0.0, 0.0), bound, groups, descent._lengths(rows), bound, meter, seed=0)
+    return descent.course(rows, rows, STEPS, Costs(0.0, 0.0, 0.0, 0.0), meter, seed=0)
 
 
 def after_flops(setting: Setting, rows: Rows, variants: int = 1) -> float:

@@ -85,11 +85,7 @@ class Descent:
             return self._untouched()
         dev = dev.take(drawn(dev, seed, 0)[:looked])
         rows = train.take(flat(first_groups(drawn_groups(train, seed, 1), self.task.strata(train), steps, self.schedule.batch)))
-        bound = self.task.bind(self.prompt, self.backbone, rows, self.schedule.loss)
-        judge = self.task.bind(self.prompt, self.backbone, dev)
-        groups = together(rows)
-        strata = grouped(self.task.strata(rows), groups)
-        course = _Course(steps, costs, bound, groups, strata, self._lengths(rows), judge, meter, seed)
+        course = self.course(rows, dev, steps, costs, meter, seed)
         standing = self._begun(course) if saved is None else self._resumed(*saved, course)
         while (why := self._over(standing, course)) is None:
             self._thin(standing, course)
@@ -103,6 +99,14 @@ class Descent:
         self._say_end(standing, why)
         tuned = self.prompt.fill(**standing.best)
         return or_written(tuned, self.written, self.task, self.backbone, dev, prior, meter, self.trail)
+
+    def course(self, rows: Rows, dev: Rows, steps: int, costs: Costs, meter: Meter, seed: int) -> _Course:
+        """A run over these rows, all of which are read, that goes by all of these dev rows."""
+        bound = self.task.bind(self.prompt, self.backbone, rows, self.schedule.loss)
+        judge = self.task.bind(self.prompt, self.backbone, dev)
+        groups = together(rows)
+        strata = grouped(self.task.strata(rows), groups)
+        return _Course(steps, costs, bound, groups, strata, self._lengths(rows), judge, meter, seed)
 
     def _over(self, standing: Standing, course: _Course) -> str | None:
         """None where the descent goes on, else what is to be said of its end.
