@@ -75,9 +75,8 @@ class Descent:
 
         Raises: BackboneError where the model's scores are not numbers.
         """
-        looked_at = self.task.looked_at(dev)
-        prior = list(self.task.prior(train if looked_at is dev else looked_at))  # where the shares in dev were changed, those
-        dev = looked_at
+        whole, dev = dev, self.task.looked_at(dev)
+        prior = list(self.task.prior(train if dev is whole else dev))  # where the shares in dev were changed, those
         saved = Standing.saved(self.trail, next(iter(self.start.values())).device)
         meter = Meter(budget, self.backbone, self.trail)
         steps, looked, costs = self._plan(train, len(dev), meter, seed, say=saved is None)
@@ -209,7 +208,7 @@ class Descent:
         sound = torch.isfinite(norms) & torch.isfinite(losses)
         scale = torch.where(sound, (self.schedule.clip / norms.clamp_min(1e-12)).clamp(max=1.0), 0.0)
         share = self.schedule.rate(standing.step, course.steps)
-        rates = share * torch.tensor([self._learning_rate(v) for v in standing.variants], device=norms.device)
+        rates = share * torch.tensor([self.schedule.learning_rate(v) for v in standing.variants], device=norms.device)
         standing.step += 1
         for name, values in standing.parameters.items():
             over = (-1, *[1] * (values.ndim - 1))
@@ -228,9 +227,6 @@ class Descent:
         """The rows of a step: so many, or so many groups of rows that stay together."""
         return flat([course.groups[at] for at in even_batch(step, self.schedule.batch, course.strata, course.seed)])
 
-    def _learning_rate(self, variant: int) -> float:
-        return self.schedule.learning_rate(variant)
-
     def _thin(self, standing: Standing, course: _Course) -> None:
         """Drops the variants that the schedule no longer affords, those with the highest dev loss first."""
         keep = self.schedule.alive(standing.step, course.steps, self._variants)
@@ -242,7 +238,7 @@ class Descent:
     def _drop(self, standing: Standing, keep: Sequence[int], why: str) -> None:
         for at, variant in enumerate(standing.variants):
             if at not in keep:
-                rate = self._learning_rate(variant)
+                rate = self.schedule.learning_rate(variant)
                 self.trail.write("dropped", variant=variant, step=standing.step, why=why, learning_rate=rate)
                 self._say_astray(standing, variant, standing.losses[at] if standing.losses else math.nan, why)
         standing.keep_only(keep)
@@ -320,7 +316,7 @@ class Descent:
     def _say_astray(self, standing: Standing, variant: int, loss: float, why: str) -> None:
         """Says of a variant that is dropped, or that came to the end, that it has diverged, if it has."""
         limit = _ASTRAY * max(standing.start_loss, math.log(len(self.task.labels)))
-        began = f"learning rate {self._learning_rate(variant):g}"
+        began = f"learning rate {self.schedule.learning_rate(variant):g}"
         if "number" in why:
             self.trail.write("note", text=f"diverged: {began}, at step {standing.step} {why}")
         elif loss > limit:
