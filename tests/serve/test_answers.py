@@ -28,7 +28,7 @@ from pegbox.data.rows import Rows
 from pegbox.errors import ArtifactError
 from pegbox.prompt import parse
 from pegbox.prompt.names import Name
-from pegbox.serve.errors import GoneError
+from pegbox.serve.errors import GoneError, LateError
 from pegbox.serve.house import House
 from pegbox.serve.served import open_served
 from pegbox.serve.settings import Limits
@@ -214,9 +214,16 @@ def test_a_client_that_leaves_a_full_queue_and_a_deadline(start_all: StartAll, u
         held.result(20)
         until(lambda: house.scheduler.waiting == 0 and not house.scheduler._seats, 5)
         assert tokens_read(house, http) == before  # nothing was done for those who had left
-        slow = house.scheduler.call(lambda: time.sleep(0.3))
-        assert http.post(path, json={"rows": rows, "seconds": 0.05}).status_code == 504
-        slow.result(20)
+        began, release = threading.Event(), threading.Event()
+        held = house.scheduler.call(partial(hold, began, release))
+        assert began.wait(20)  # before that, the errand itself would stand in the queue
+        with ThreadPoolExecutor(1) as aside:
+            late = aside.submit(http.post, path, json={"rows": rows, "seconds": 0.05})
+            until(lambda: house.scheduler._works and isinstance(house.scheduler._works[0].ending, LateError))
+            release.set()
+            assert late.result(20).status_code == 504
+        held.result(20)
+        until(lambda: house.scheduler.waiting == 0, 5)
         assert predict(http, name, "a b")
 
 

@@ -7,8 +7,8 @@ import hashlib
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +101,15 @@ def test_a_client_that_goes_away_mid_stream_frees_its_place(start: Start, until:
     until(lambda: not served.house.scheduler._seats, 3)
 
 
-def test_a_full_queue_is_429_with_retry_after(start: Start) -> None:
-    served = start("soft", limits=Limits(rows=2, queue_rows=2, seconds=5))
+def test_a_full_queue_is_429_with_retry_after(start: Start, until: Any) -> None:
+    served = start("soft", limits=Limits(rows=2, queue_rows=2, seconds=20))
     release = threading.Event()
-    served.house.scheduler.call(lambda: release.wait(10))
-    time.sleep(0.05)
+    served.house.scheduler.call(lambda: release.wait(20))
+    until(lambda: not served.house.scheduler.waiting)
     with connected(served) as client:
         body = b'{"rows": ["a", "b"]}'
         client.sendall(head(len(body)) + body)
-        time.sleep(0.2)
+        until(lambda: served.house.scheduler.waiting == 2)
         found = served.predict("soft", "c")
         release.set()
         assert client.recv(100).startswith(b"HTTP/1.1 200")
@@ -117,10 +117,15 @@ def test_a_full_queue_is_429_with_retry_after(start: Start) -> None:
     assert int(found.headers["retry-after"]) >= 1
 
 
-def test_a_deadline_is_504(start: Start) -> None:
+def test_a_deadline_is_504(start: Start, until: Any) -> None:
     served = start("soft")
-    served.house.scheduler.call(lambda: time.sleep(0.3))
-    assert served.predict("soft", "a", seconds=0.05).status_code == 504
+    scheduler, release = served.house.scheduler, threading.Event()
+    scheduler.call(lambda: release.wait(20))
+    with ThreadPoolExecutor(1) as aside:
+        late = aside.submit(served.predict, "soft", "a", seconds=0.05)
+        until(lambda: scheduler._works and scheduler._works[0].ending)
+        release.set()
+        assert late.result(20).status_code == 504
 
 
 def test_others_are_let_in_with_keys_only(tmp_path: Path) -> None:
