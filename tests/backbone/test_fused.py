@@ -13,11 +13,12 @@ import torch.nn.functional as F  # noqa: N812
 import transformers
 from transformers import AutoModelForCausalLM
 
-from pegbox.backbone import fused, fused_math, kernels
+from pegbox.backbone import fused, fused_math, kernels, openmp
 from pegbox.backbone.attention import Seen
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.loaded import Loaded
 from pegbox.backbone.loaded_backbone import _identity
+from pegbox.backbone.matrices import Matrix
 from pegbox.backbone.seam import Choices
 from pegbox.backbone.tiny import tiny_family
 from pegbox.data.rows import Rows
@@ -29,12 +30,13 @@ GROUPS, COPIES, SIZE, PAST = 2, 3, 8, 5
 ROWS = 4
 
 
-@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"], autouse=True)
+@pytest.fixture(params=["one thread", "three threads", "a pool's threads"], autouse=True)
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Loops run alone, and in parts even where they are short."""
+    """Loops run alone, and in parts even where they are short: in torch's threads, and as where those are not found."""
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
+    torch.set_num_threads(1 if request.param == "one thread" else 3)
     monkeypatch.setattr(fused_math, "_ALONE", 1)
+    monkeypatch.setattr(openmp, "FOUND", openmp.FOUND and request.param != "a pool's threads")
     yield
     torch.set_num_threads(before)
 
@@ -82,12 +84,12 @@ def test_gated(dtype: torch.dtype) -> None:
         gate, up = (x @ into.float().T).chunk(2, dim=-1)
         return (F.silu(gate) * up) @ back.float().T
 
-    both_ways(lambda x: fused_math.gated(x, into, back), theirs, dtype, 3 * numbers(ROWS, 7, 48))
+    both_ways(lambda x: fused_math.gated(x, Matrix(into), Matrix(back)), theirs, dtype, 3 * numbers(ROWS, 7, 48))
 
 
 def test_large_numbers_pass_the_gate_as_in_torch() -> None:
     both = torch.tensor([[-1e4, -100.0, -50.0, 0.0, 50.0, 1e4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
-    found = fused_math.gated(both, torch.eye(12), torch.eye(12)[:, :6])[:, :6]
+    found = fused_math.gated(both, Matrix(torch.eye(12)), Matrix(torch.eye(12)[:, :6]))[:, :6]
     assert torch.allclose(found, F.silu(both[:, :6]) * both[:, 6:], rtol=1e-6, atol=1e-30)
 
 
@@ -177,7 +179,8 @@ def test_what_is_no_number_stays_none() -> None:
         x = numbers(2, 48)
         x[0, 5] = torch.nan
         assert fused_math.norm(x.to(dtype), torch.ones(48, dtype=dtype), 1e-5)[0].isnan().all()
-        assert fused_math.gated(x.to(dtype), torch.ones(8, 48, dtype=dtype), torch.ones(48, 4, dtype=dtype))[0].isnan().all()
+        matrices = Matrix(torch.ones(8, 48, dtype=dtype)), Matrix(torch.ones(48, 4, dtype=dtype))
+        assert fused_math.gated(x.to(dtype), *matrices)[0].isnan().all()
 
 
 def test_positions_that_are_not_seen_weigh_exactly_nothing() -> None:
@@ -196,7 +199,7 @@ def test_positions_that_are_not_seen_weigh_exactly_nothing() -> None:
 
 def test_nothing_at_all_passes() -> None:
     x = torch.empty(2, 0, 48, requires_grad=True)
-    made = fused_math.norm(fused_math.gated(x, torch.ones(8, 48), torch.ones(48, 4)), torch.ones(48), 1e-5)
+    made = fused_math.norm(fused_math.gated(x, Matrix(torch.ones(8, 48)), Matrix(torch.ones(48, 4))), torch.ones(48), 1e-5)
     assert torch.autograd.grad(made.sum(), x)[0].shape == x.shape
 
 
@@ -281,7 +284,7 @@ def test_loops_are_compiled_where_none_can_be_kept(monkeypatch: pytest.MonkeyPat
         return njit(function, **how)
 
     monkeypatch.setattr(kernels, "njit", without_folder)
-    assert kernels._loop(lambda x: x + 1)(2) == 3
+    assert kernels.compiled(lambda x: x + 1)(2) == 3
 
 
 def test_what_fused_parts_kept_is_not_read_by_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,9 @@ import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from torch import nn
 
 from pegbox.backbone import attention
+from pegbox.backbone.matrices import LARGEST, Matrix
 
-REVISION = "1"
+REVISION = "2"
 """Of what fused parts compute: kept keys and values of another one are not used."""
 VARIABLE = "PEGBOX_FUSED"
 """Set to 0: no part is replaced."""
@@ -36,10 +37,11 @@ def use(model: Any) -> int:
     given = torch.randn(2, 5, config.hidden_size, generator=torch.Generator().manual_seed(0))
     given[1, :, 0] = 100  # as large as single features grow
     given = given.to(model.dtype)
-    replaced = 0
+    replaced, twice = 0, sum(one.nbytes for one in model.parameters()) <= LARGEST
     with torch.no_grad():
         for part in model.base_model.modules():
             forward = _forward_of(part, config)
+            part.matrices, part.twice = {}, twice
             if forward is not None and _same(part, forward, given, model.base_model):
                 part.forward = MethodType(forward, part)
                 replaced += 1
@@ -110,20 +112,23 @@ def _linears(part: nn.Module, *names: str) -> bool:
     return all(type(one) is nn.Linear and not one.weight.requires_grad for one in found)
 
 
-def _joined(part: Any, *names: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _matrix(part: Any, *names: str) -> Matrix:
     """These layers' weights and biases, each one after the other in one matrix, of which the layers' own are parts.
 
     Joined when first asked for, and anew where the layers' are no longer its parts, as in a copy of a model.
     """
     layers = [getattr(part, name) for name in names]
-    joined: tuple[torch.Tensor, torch.Tensor | None] | None = getattr(part, "joined", None)
-    if joined is None or not all(_lies_in(layer.weight, joined[0]) for layer in layers):
-        joined = _one_matrix(layers, "weight"), None if layers[0].bias is None else _one_matrix(layers, "bias")
-        part.joined = joined
-    return joined
+    found: Matrix | None = part.matrices.get(names)
+    if found is None or not all(_lies_in(layer.weight, found.weight) for layer in layers):
+        weight, bias = _one_matrix(layers, "weight"), None if layers[0].bias is None else _one_matrix(layers, "bias")
+        found = part.matrices[names] = Matrix(weight, bias, [layer.weight for layer in layers], part.twice)
+    return found
 
 
 def _one_matrix(layers: list[Any], which: str) -> torch.Tensor:
+    if len(layers) == 1:
+        only: torch.Tensor = getattr(layers[0], which).data
+        return only
     whole = torch.cat([getattr(layer, which).data for layer in layers])
     for layer, own in zip(layers, whole.split([layer.out_features for layer in layers]), strict=True):
         getattr(layer, which).data = own
@@ -147,7 +152,7 @@ def _gated(self: Any, x: torch.Tensor) -> Any:
 
     if not _linears(self, "gate_proj", "up_proj", "down_proj"):
         return type(self).forward(self, x)
-    return gated(x, _joined(self, "gate_proj", "up_proj")[0], self.down_proj.weight)
+    return gated(x, _matrix(self, "gate_proj", "up_proj"), _matrix(self, "down_proj"))
 
 
 def _attention(
@@ -158,7 +163,7 @@ def _attention(
     past_key_values: Any = None,
     **rest: Any,
 ) -> Any:
-    from pegbox.backbone.fused_math import attended, turned
+    from pegbox.backbone.fused_math import attended, times, turned
 
     fan, kept = attention.current_fan(), _kept(past_key_values, self.layer_idx)
     rows, width = hidden_states.shape[:2]
@@ -174,7 +179,7 @@ def _attention(
             "past_key_values": past_key_values,
         }
         return type(self).forward(self, hidden_states, **named, **rest)
-    packed = F.linear(hidden_states, *_joined(self, "q_proj", "k_proj", "v_proj"))
+    packed = times(hidden_states, _matrix(self, "q_proj", "k_proj", "v_proj"))
     query, *new = turned(packed, cos, sin, heads, groups, branches)
     if past_key_values is not None and attention.keeps():
         past_key_values.update(*new, self.layer_idx)
@@ -182,7 +187,7 @@ def _attention(
         nothing = new[0].new_empty(rows, groups, 0, self.head_dim)
         kept = nothing, nothing
     made = attended(query, kept, (new[0], new[1]), attention.seen(attention_mask, fan, past), self.scaling)
-    return self.o_proj(made), None
+    return times(made, _matrix(self, "o_proj")), None
 
 
 def _kept(cache: Any, layer: int) -> tuple[torch.Tensor, torch.Tensor] | None:

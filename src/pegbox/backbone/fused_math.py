@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from torch.autograd.function import Function, once_differentiable
 
-from pegbox.backbone import kernels
+from pegbox.backbone import kernels, openmp
 from pegbox.backbone.attention import Seen
+from pegbox.backbone.matrices import Matrix
 
 _ALONE = 1 << 15
 """Numbers that one thread works through before another one could have begun."""
+_PARTS = 4
+"""For each thread, so that one that begins late does less."""
 
 
 @cache
@@ -33,10 +36,16 @@ def _spread(loop: Callable[..., None], rows: int, numbers: int, *given: Any) -> 
         numbers: that it works through.
     """
     given = tuple(_array(some) if isinstance(some, torch.Tensor) else some for some in given)
-    parts = min(torch.get_num_threads(), rows, max(1, numbers // _ALONE))
-    if parts <= 1:
+    threads = max(1, min(torch.get_num_threads(), rows, numbers // _ALONE))
+    if threads == 1:
         loop(0, rows, *given)
-        return
+    elif openmp.FOUND:
+        openmp.SHARED[loop](threads, min(rows, _PARTS * threads), rows, *given)
+    else:
+        _spread_by_pool(loop, rows, threads, given)
+
+
+def _spread_by_pool(loop: Callable[..., None], rows: int, parts: int, given: tuple[Any, ...]) -> None:
     ends = [rows * part // parts for part in range(parts + 1)]
     others = [_pool().submit(loop, ends[part], ends[part + 1], *given) for part in range(1, parts)]
     loop(0, ends[1], *given)
@@ -71,23 +80,37 @@ class _Norm(Function):
         return made.view(given[0].shape), None, None
 
 
-class _Gated(Function):
+class _Times(Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, into: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
-        flat = x.reshape(-1, x.shape[-1])
-        both = flat @ into.T
-        made = both.new_empty(len(flat), back.shape[1])
-        _spread(kernels.gate, len(flat), made.numel(), both, made)
-        ctx.save_for_backward(both, into, back)
-        return (made @ back.T).view(x.shape)
+    def forward(ctx: Any, x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
+        ctx.matrix = matrix
+        return matrix.times(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], matrix.weight.shape[0])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        both, into, back = ctx.saved_tensors
-        change, made = given[0].reshape(len(both), len(back)) @ back, torch.empty_like(both)
+        change = given[0]
+        made = ctx.matrix.back(change.reshape(-1, change.shape[-1]))
+        return made.view(*change.shape[:-1], made.shape[1]), None
+
+
+class _Gated(Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, into: Matrix, back: Matrix) -> torch.Tensor:
+        both = into.times(x.reshape(-1, x.shape[-1]))
+        made = both.new_empty(len(both), both.shape[1] // 2)
+        _spread(kernels.gate, len(both), made.numel(), both, made)
+        ctx.save_for_backward(both)
+        ctx.matrices = into, back
+        return back.times(made).view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (both,), (into, back) = ctx.saved_tensors, ctx.matrices
+        change, made = back.back(given[0].reshape(-1, given[0].shape[-1])), torch.empty_like(both)
         _spread(kernels.gate_back, len(both), change.numel(), both, change, made)
-        return (made @ into).view(given[0].shape), None, None
+        return into.back(made).view(given[0].shape), None, None
 
 
 class _Turned(Function):
@@ -176,7 +199,13 @@ def norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
     return made
 
 
-def gated(x: torch.Tensor, into: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+def times(x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
+    """A frozen matrix's products. Shape: x [..., I]; matrix [O, I]; result [..., O]."""
+    made: torch.Tensor = _Times.apply(x, matrix)  # type: ignore[no-untyped-call]
+    return made
+
+
+def gated(x: torch.Tensor, into: Matrix, back: Matrix) -> torch.Tensor:
     """A frozen feed-forward part with a silu gate.
 
     Shape: x [..., H]; into [2 I, H], the gate's rows first; back [H, I]; result [..., H].

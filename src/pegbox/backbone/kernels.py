@@ -60,7 +60,8 @@ _two_to: Any = intrinsic(_power)
 """2 to a power that is a whole number, from -126 to 127."""
 
 
-def _loop(function: Any) -> Any:
+def compiled(function: Any) -> Any:
+    """A function as a loop of the machine's, which other threads of Python's can run beside."""
     how: dict[str, Any] = {"nogil": True, "fastmath": set(_EXACT), "error_model": "numpy", "boundscheck": False}
     try:
         return njit(function, cache=True, **how)
@@ -94,7 +95,7 @@ def _exp(x: Any) -> Any:
     return p * _two_to(np.int32(n))
 
 
-@_loop
+@compiled
 def norm(low: int, high: int, x: Any, weight: Any, epsilon: float, made: Any, scales: Any) -> None:
     """Root mean square norm. Shape: x, made [R, H]; weight [H]; scales [R], float32: what each row was multiplied by."""
     width = x.shape[1]
@@ -109,7 +110,7 @@ def norm(low: int, high: int, x: Any, weight: Any, epsilon: float, made: Any, sc
             made[row, at] = _stored(_load(x[row, at]) * scale * _load(weight[at]), made[row, at])
 
 
-@_loop
+@compiled
 def norm_back(low: int, high: int, x: Any, weight: Any, scales: Any, given: Any, made: Any) -> None:
     """The gradient of `norm` towards x. Shape: given, the gradient towards its result, and made [R, H]."""
     width = x.shape[1]
@@ -124,7 +125,7 @@ def norm_back(low: int, high: int, x: Any, weight: Any, scales: Any, given: Any,
             made[row, at] = _stored(value, made[row, at])
 
 
-@_loop
+@compiled
 def gate(low: int, high: int, both: Any, made: Any) -> None:
     """silu(first half) * second half. Shape: both [R, 2 I]; made [R, I]."""
     width = made.shape[1]
@@ -135,7 +136,7 @@ def gate(low: int, high: int, both: Any, made: Any) -> None:
             made[row, at] = _stored(first * share * _load(both[row, width + at]), made[row, at])
 
 
-@_loop
+@compiled
 def gate_back(low: int, high: int, both: Any, given: Any, made: Any) -> None:
     """The gradient of `gate`. Shape: both, made [R, 2 I]; given [R, I]."""
     width = given.shape[1]
@@ -196,7 +197,7 @@ def _turning(back: bool) -> Any:
                         _turn_one(packed, own, cos, sin, of, key, at, size)
                         value[at : at + size] = packed[last : last + size]
 
-    return _loop(turn)
+    return compiled(turn)
 
 
 turn: Any = _turning(back=False)
@@ -249,7 +250,7 @@ def _hide(scores: Any, past: int, width: int, row: int, step: int, old_seen: Any
             scores[past + n] = _LOWEST
 
 
-@_loop
+@compiled
 def share(low: int, high: int, old: Any, new: Any, old_seen: Any, new_seen: Any, scale: float) -> None:
     """Softmax of attention scores over what is kept and what is new, in the scores' place.
 
@@ -279,7 +280,7 @@ def share(low: int, high: int, old: Any, new: Any, old_seen: Any, new_seen: Any,
             scores[past + width :] = _LOWEST
 
 
-@_loop
+@compiled
 def share_back(low: int, high: int, old: Any, new: Any, old_given: Any, new_given: Any, scale: float) -> None:
     """The gradient of `share` towards the scores, in the place of those given towards the shares. Shapes as there."""
     past, width = old.shape[2], new.shape[2]

@@ -1,0 +1,119 @@
+"""Frozen matrices that are kept once more as the processor reads them: the same products, and only where they should be."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from pegbox.backbone import fused, fused_math, matrices
+from pegbox.backbone.huggingface import HuggingFaceBackbone
+from pegbox.backbone.matrices import Matrix, lays_out
+from pegbox.backbone.tiny import tiny_family
+
+needs_layouts = pytest.mark.skipif(not lays_out(), reason="this processor, or torch, has no products of bfloat16")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def numbers(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).bfloat16()
+
+
+def near(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return bool((found.float() - wanted.float()).norm() <= 1e-2 * wanted.float().norm())
+
+
+@needs_layouts
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rows", [0, 1, 7, 300])
+@pytest.mark.parametrize("biased", [False, True])
+def test_products_are_the_same_there_and_back(rows: int, biased: bool, threads: int) -> None:
+    torch.set_num_threads(threads)
+    weight, bias = numbers(1600, 96), numbers(1600) if biased else None
+    matrix = Matrix(weight, bias, twice=True)
+    x, change = numbers(rows, 96).requires_grad_(), numbers(rows, 1600)
+    found = fused_math.times(x, matrix)
+    assert near(found, F.linear(x.float(), weight.float(), None if bias is None else bias.float()))
+    assert near(torch.autograd.grad(found, x, change)[0], change.float() @ weight.float())
+    assert set(matrix._laid) == ({False, True} if threads == 1 else {False})  # 96 columns are too few for two threads
+
+
+@needs_layouts
+def test_many_rows_are_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrices, "_FEW", 7 * 96)
+    matrix = Matrix(numbers(64, 96), twice=True)
+    assert matrix.times(numbers(8, 96)).shape == (8, 64)
+    assert not matrix._laid
+    matrix.times(numbers(7, 96))
+    assert set(matrix._laid) == {False}
+
+
+def test_other_number_types_are_kept_once() -> None:
+    matrix = Matrix(numbers(64, 96).float(), twice=True)
+    matrix.back(matrix.times(numbers(8, 96).float()))
+    assert not matrix._laid
+
+
+@needs_layouts
+def test_weights_that_change_are_laid_out_again() -> None:
+    weight, x = torch.nn.Parameter(numbers(64, 96), requires_grad=False), numbers(8, 96)
+    matrix = Matrix(weight, twice=True)
+    before = matrix.times(x), matrix.back(numbers(8, 64))
+    weight.mul_(2)
+    assert torch.equal(matrix.times(x), 2 * before[0])
+    assert torch.equal(matrix.back(numbers(8, 64)), 2 * before[1])
+
+
+def laid(model: Any) -> int:
+    """Copies that a model has."""
+    return sum(len(matrix._laid) for part in model.modules() for matrix in getattr(part, "matrices", {}).values())
+
+
+def opened() -> Any:
+    return HuggingFaceBackbone(tiny_family("llama", dtype="bfloat16")).loaded.model
+
+
+@needs_layouts
+def test_large_models_are_kept_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = torch.tensor([[5, 9, 3, 7, 2]])
+    small = opened()
+    found = small(ids).logits
+    assert laid(small) == 4 * len(small.model.layers)
+    monkeypatch.setattr(fused, "LARGEST", 1)
+    large = opened()
+    assert near(large(ids).logits, found)
+    assert laid(large) == 0
+
+
+@needs_layouts
+def test_a_copy_of_a_model_has_matrices_of_its_own() -> None:
+    ids, model = torch.tensor([[5, 9, 3, 7, 2]]), opened()
+    before = model(ids).logits
+    other = copy.deepcopy(model)
+    assert torch.equal(other(ids).logits, before)
+    with torch.no_grad():
+        for part in other.model.layers:
+            part.mlp.down_proj.weight.zero_()
+    assert not torch.equal(other(ids).logits, before)
+    assert torch.equal(model(ids).logits, before)
+
+
+def test_a_torch_that_lays_nothing_out_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(*_: Any) -> None:
+        raise RuntimeError("not built for this")
+
+    monkeypatch.setattr(matrices, "_product", cannot)
+    assert not lays_out.__wrapped__()
+    monkeypatch.setattr(matrices, "_product", lambda x, laid, bias: x.new_zeros(3, 32))  # it multiplies wrongly
+    assert not lays_out.__wrapped__()

@@ -1,0 +1,78 @@
+"""Loops in torch's own threads: each row once, whoever calls, and nothing held on to."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import inspect
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from pegbox.backbone import kernels, openmp
+
+needs_them = pytest.mark.skipif(not openmp.FOUND, reason="this torch has no threads of OpenMP's")
+both = np.random.default_rng(0).normal(size=(103, 64)).astype(np.float32)
+
+
+def wanted() -> np.ndarray:
+    made = np.zeros((103, 32), np.float32)
+    kernels.gate(0, 103, both, made)
+    return made
+
+
+@needs_them
+def test_every_loop_can_be_shared() -> None:
+    loops = [
+        one
+        for _, one in inspect.getmembers(kernels)
+        if hasattr(one, "py_func") and next(iter(inspect.signature(one.py_func).parameters)) == "low"
+    ]
+    assert len(loops) == 8
+    assert set(openmp.SHARED) == set(loops)
+
+
+@needs_them
+@pytest.mark.parametrize(("threads", "parts"), [(1, 1), (2, 3), (3, 12), (5, 103), (2, 200)])
+def test_each_part_is_done(threads: int, parts: int) -> None:
+    made = np.full((103, 32), np.nan, np.float32)
+    openmp.SHARED[kernels.gate](threads, parts, 103, both, made)
+    np.testing.assert_array_equal(made, wanted())
+
+
+@needs_them
+def test_it_may_be_called_from_many_threads_at_once() -> None:
+    def once(_: int) -> np.ndarray:
+        made = np.zeros((103, 32), np.float32)
+        for _ in range(20):
+            made[:] = np.nan
+            openmp.SHARED[kernels.gate](2, 8, 103, both, made)
+        return made
+
+    with ThreadPoolExecutor(4) as many:
+        for made in many.map(once, range(8)):
+            np.testing.assert_array_equal(made, wanted())
+
+
+@needs_them
+def test_arrays_are_neither_kept_nor_given_up_early() -> None:
+    made = np.zeros((103, 32), np.float32)
+    before = sys.getrefcount(both), sys.getrefcount(made)
+    for _ in range(50):
+        openmp.SHARED[kernels.gate](2, 8, 103, both, made)
+    gc.collect()
+    assert (sys.getrefcount(both), sys.getrefcount(made)) == before
+    np.testing.assert_array_equal(made, wanted())
+
+
+def test_without_a_way_to_start_torchs_threads_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openmp, "_START", "no_such_function")
+    assert not openmp._found()
+
+    def cannot(_: str) -> None:
+        raise OSError("no such library")
+
+    monkeypatch.setattr(ctypes, "CDLL", cannot)
+    assert not openmp._found()
