@@ -37,9 +37,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
     whole = Engine.fan
 
-    def counted(self: Engine, heads: Any, embeds: torch.Tensor, lengths: Any, branches: int) -> torch.Tensor:
+    def counted(self: Engine, heads: Any, embeds: torch.Tensor, lengths: Any, branches: int, *more: Any) -> torch.Tensor:
         seen.append((len(heads), branches))
-        return whole(self, heads, embeds, lengths, branches)
+        return whole(self, heads, embeds, lengths, branches, *more)
 
     monkeypatch.setattr(Engine, "fan", counted)
     return seen

@@ -13,12 +13,12 @@ import torch.nn.functional as F  # noqa: N812
 import transformers
 from transformers import AutoModelForCausalLM
 
-from pegbox.backbone import fused, fused_math, kernels, openmp
+from pegbox.backbone import fused, fused_math, fused_parts, kernels, openmp
 from pegbox.backbone.attention import Seen
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.loaded import Loaded
 from pegbox.backbone.loaded_backbone import _identity
-from pegbox.backbone.matrices import Matrix
+from pegbox.backbone.matrices import Matrix, times
 from pegbox.backbone.seam import Choices
 from pegbox.backbone.tiny import tiny_family
 from pegbox.data.rows import Rows
@@ -85,6 +85,33 @@ def test_gated(dtype: torch.dtype) -> None:
         return (F.silu(gate) * up) @ back.float().T
 
     both_ways(lambda x: fused_math.gated(x, Matrix(into), Matrix(back)), theirs, dtype, 3 * numbers(ROWS, 7, 48))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_passes_by_is_added_there_and_back(dtype: torch.dtype) -> None:
+    weight, by = numbers(48).to(dtype), (0.2 * numbers(48, 48)).to(dtype)
+    into, back = (0.2 * numbers(80, 48)).to(dtype), (0.2 * numbers(48, 40)).to(dtype)
+
+    def ours(x: torch.Tensor) -> torch.Tensor:
+        y, x = fused_math.norm_beside(x, weight, 1e-5)
+        x = times(y, Matrix(by), x)
+        y, x = fused_math.norm_beside(x, weight, 1e-5)
+        return fused_math.gated(y, Matrix(into), Matrix(back), x)
+
+    def theirs(x: torch.Tensor) -> torch.Tensor:
+        x = x + F.rms_norm(x, (48,), weight.float(), 1e-5) @ by.float().T
+        gate, up = (F.rms_norm(x, (48,), weight.float(), 1e-5) @ into.float().T).chunk(2, dim=-1)
+        return x + (F.silu(gate) * up) @ back.float().T
+
+    both_ways(ours, theirs, dtype, numbers(ROWS, 7, 48))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_norm_of_which_one_result_is_used(which: int) -> None:
+    x, weight, change = numbers(ROWS, 48).requires_grad_(), numbers(48), numbers(ROWS, 48)
+    found = torch.autograd.grad(fused_math.norm_beside(x, weight, 1e-5)[which], x, change)[0]
+    wanted = change if which else torch.autograd.grad(F.rms_norm(x, (48,), weight, 1e-5), x, change)[0]
+    assert torch.allclose(found, wanted, atol=1e-5)
 
 
 def test_large_numbers_pass_the_gate_as_in_torch() -> None:
@@ -213,8 +240,8 @@ def replaced(model: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("family", "parts"),
     [
-        ("llama", {"LlamaRMSNorm", "LlamaMLP", "LlamaAttention"}),
-        ("qwen2", {"Qwen2RMSNorm", "Qwen2MLP", "Qwen2Attention"}),
+        ("llama", {"LlamaRMSNorm", "LlamaMLP", "LlamaAttention", "LlamaDecoderLayer"}),
+        ("qwen2", {"Qwen2RMSNorm", "Qwen2MLP", "Qwen2Attention", "Qwen2DecoderLayer"}),
         ("qwen3", {"Qwen3RMSNorm", "Qwen3MLP"}),  # its attention has norms of its own
         ("mistral", {"MistralRMSNorm", "MistralMLP"}),  # its attention has a window
         ("gemma", {"GemmaAttention"}),  # norms of 1 + weight, gates of another kind
@@ -260,6 +287,54 @@ def test_attention_that_only_looks_like_it_stays(kind: str, more: dict[str, Any]
     assert torch.allclose(model(ids).logits, before, atol=1e-5)
     found = any(name.endswith("Attention") for name in replaced(model))
     assert attention is None or found == attention
+
+
+def test_a_layer_that_weighs_what_it_adds_stays() -> None:
+    config = transformers.GraniteConfig(**SMALL, residual_multiplier=0.5)
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    fused.use(model)
+    assert replaced(model) == {"GraniteRMSNorm", "GraniteMLP", "GraniteAttention"}
+
+
+def test_rounding_worse_than_ours_keeps_no_part_from_being_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    monkeypatch.setattr(fused, "_NEAR", {torch.bfloat16: 0.0})
+    assert "LlamaRMSNorm" in replaced(HuggingFaceBackbone(tiny_family("llama", dtype="bfloat16")).loaded.model)
+    theirs = LlamaRMSNorm.forward
+    monkeypatch.setattr(LlamaRMSNorm, "forward", lambda self, x: theirs(self, x) * 1.05)
+    assert "LlamaRMSNorm" not in replaced(HuggingFaceBackbone(tiny_family("llama", dtype="bfloat16")).loaded.model)
+
+
+def test_who_looks_at_a_layers_parts_sees_them() -> None:
+    model, seen = copy.deepcopy(HuggingFaceBackbone(tiny_family("llama")).loaded.model), []
+    ids = torch.tensor([[5, 9, 3, 7, 2]])
+    before = model(ids).logits
+    model.model.layers[0].mlp.register_forward_hook(lambda *given: seen.append(given[2].shape))
+    assert torch.allclose(model(ids).logits, before, atol=1e-5)
+    assert seen == [(1, 5, 64)]
+
+
+@pytest.mark.parametrize("variants", [1, 3])
+def test_the_last_layer_ends_only_what_is_looked_at(variants: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, rows, gated = tiny_family("llama"), [], fused_parts.gated
+
+    def counted(x: torch.Tensor, *given: Any) -> torch.Tensor:
+        rows.append(x.numel() // x.shape[-1])
+        return gated(x, *given)
+
+    monkeypatch.setattr(fused_parts, "gated", counted)
+    backbone = HuggingFaceBackbone(loaded)
+    vectors = 0.2 * torch.randn(variants, 3, 64)
+    bound = backbone.bind(
+        parse("Say: {text} [soft s 3] Is it? [answer]"), Rows.from_texts(["a few", "words"]), Choices(("y", "n"))
+    )
+    rows.clear()
+    bound.score(range(2), {"s": vectors})
+    layers = loaded.model.config.num_hidden_layers
+    assert rows[-1] == 2 * 2 * variants  # of each row the space before the answer, and that in the words
+    assert rows[-2] > rows[-1]
+    assert len(rows) % layers == 0
 
 
 def test_a_part_that_differs_only_for_large_numbers_stays(monkeypatch: pytest.MonkeyPatch) -> None:

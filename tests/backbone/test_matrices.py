@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pegbox.backbone import fused, fused_math, matrices
+from pegbox.backbone import fused, matrices
 from pegbox.backbone.huggingface import HuggingFaceBackbone
-from pegbox.backbone.matrices import Matrix, lays_out
+from pegbox.backbone.matrices import Matrix, lays_out, times
 from pegbox.backbone.tiny import tiny_family
 
 needs_layouts = pytest.mark.skipif(not lays_out(), reason="this processor, or torch, has no products of bfloat16")
@@ -38,13 +38,17 @@ def near(found: torch.Tensor, wanted: torch.Tensor) -> bool:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rows", [0, 1, 7, 300])
 @pytest.mark.parametrize("biased", [False, True])
-def test_products_are_the_same_there_and_back(rows: int, biased: bool, threads: int) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_products_are_the_same_there_and_back(rows: int, biased: bool, added: bool, threads: int) -> None:
     torch.set_num_threads(threads)
+    plus = numbers(rows, 1600).requires_grad_() if added else None
     weight, bias = numbers(1600, 96), numbers(1600) if biased else None
     matrix = Matrix(weight, bias, twice=True)
     x, change = numbers(rows, 96).requires_grad_(), numbers(rows, 1600)
-    found = fused_math.times(x, matrix)
-    assert near(found, F.linear(x.float(), weight.float(), None if bias is None else bias.float()))
+    found = times(x, matrix, plus)
+    wanted = F.linear(x.float(), weight.float(), None if bias is None else bias.float())
+    assert near(found, wanted if plus is None else wanted + plus.float())
+    assert plus is None or torch.equal(torch.autograd.grad(found, plus, change, retain_graph=True)[0], change)
     assert near(torch.autograd.grad(found, x, change)[0], change.float() @ weight.float())
     assert set(matrix._laid) == ({False, True} if threads == 1 else {False})  # 96 columns are too few for two threads
 
@@ -59,9 +63,12 @@ def test_many_rows_are_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(matrix._laid) == {False}
 
 
-def test_other_number_types_are_kept_once() -> None:
-    matrix = Matrix(numbers(64, 96).float(), twice=True)
-    matrix.back(matrix.times(numbers(8, 96).float()))
+@pytest.mark.parametrize("biased", [False, True])
+def test_other_number_types_are_kept_once(biased: bool) -> None:
+    weight, bias, x, plus = numbers(64, 96).float(), numbers(64).float(), numbers(8, 96).float(), numbers(8, 64).float()
+    matrix = Matrix(weight, bias if biased else None, twice=True)
+    assert torch.allclose(matrix.times(x, plus), x @ weight.T + plus + (bias if biased else 0), atol=1e-4)
+    assert torch.allclose(matrix.back(plus), plus @ weight, atol=1e-4)
     assert not matrix._laid
 
 
@@ -115,5 +122,5 @@ def test_a_torch_that_lays_nothing_out_is_known(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(matrices, "_product", cannot)
     assert not lays_out.__wrapped__()
-    monkeypatch.setattr(matrices, "_product", lambda x, laid, bias: x.new_zeros(3, 32))  # it multiplies wrongly
+    monkeypatch.setattr(matrices, "_product", lambda x, *_: x.new_zeros(3, 32))  # it multiplies wrongly
     assert not lays_out.__wrapped__()

@@ -45,6 +45,7 @@ class Fan:
 
 _fan: ContextVar[Fan | None] = ContextVar("fan", default=None)
 _kept: ContextVar[bool] = ContextVar("kept", default=True)
+_read: ContextVar[torch.Tensor | None] = ContextVar("read", default=None)
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,25 @@ def keeping(wanted: bool) -> Iterator[None]:
         yield
     finally:
         _kept.reset(token)
+
+
+@contextmanager
+def reading(places: torch.Tensor | None) -> Iterator[None]:
+    """Within it, the last layer's results are looked at only at some places; None: at all of them.
+
+    Settings:
+        places: their numbers, counted through the rows.
+    """
+    token = _read.set(places)
+    try:
+        yield
+    finally:
+        _read.reset(token)
+
+
+def places_read() -> torch.Tensor | None:
+    """The only places at which the last layer's results are looked at, where they are known."""
+    return _read.get()
 
 
 def current_fan() -> Fan | None:

@@ -213,11 +213,11 @@ class HuggingFaceBound(LaidOut):
         order = [at for group in groups for at in group] or range(len(rows))
         some = [rows[at] for at in order]
         embeds = now.embeds([row.codes for row in some], [row.variant for row in some], [row.at for row in some])
-        lengths = [len(row.codes) for row in some]
+        lengths, skipped = [len(row.codes) for row in some], [row.read - 1 for row in some]
         if groups:
-            hidden = self._engine.fan(heads, embeds, lengths, len(groups[0]))
+            hidden = self._engine.fan(heads, embeds, lengths, len(groups[0]), skipped)
         else:
-            hidden = self._engine.hidden([row.head for row in some], embeds, lengths)
+            hidden = self._engine.hidden([row.head for row in some], embeds, lengths, skipped)
         found = dict(zip(order, hidden, strict=True))
         return [found[at][row.read - 1 : len(row.codes)] for at, row in enumerate(rows)]
 

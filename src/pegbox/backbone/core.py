@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pegbox.backbone.deep import Kept
+from pegbox.backbone.matrices import LARGEST, Matrix, times
 from pegbox.backbone.seam import Spent
 from pegbox.errors import BackboneError
 
@@ -37,6 +38,7 @@ class Core:
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self._scale: float = float(getattr(config, "logit_scale", None) or 1.0)
         self._scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+        self._head: Matrix | None = None
 
     @property
     def ends(self) -> frozenset[int]:
@@ -79,10 +81,21 @@ class Core:
         if tokens is not None:
             at = torch.as_tensor(list(tokens), device=self.device)
             weight, bias = weight[at], None if bias is None else bias[at]
-        found = hidden.to(weight.dtype) @ weight.T if tokens is None else hidden.float() @ weight.float().T
-        found = found.float() if bias is None else found.float() + bias.float()
-        found = found * self._scale
+        if tokens is not None:
+            found = hidden.float() @ weight.float().T
+        elif weight.requires_grad:
+            found = (hidden.to(weight.dtype) @ weight.T).float()
+        else:
+            found = times(hidden.to(weight.dtype), self._output(weight)).float()
+        found = found if bias is None else found + bias.float()
+        found = found if self._scale == 1 else found * self._scale
         return found if self._softcap is None else torch.tanh(found / self._softcap) * self._softcap
+
+    def _output(self, weight: torch.Tensor) -> Matrix:
+        if self._head is None or self._head.weight.data_ptr() != weight.data_ptr():
+            twice = self.device.type == "cpu" and sum(one.nbytes for one in self.model.parameters()) <= LARGEST
+            self._head = Matrix(weight, parts=[weight], twice=twice)
+        return self._head
 
     def layers(self, ids: torch.Tensor, real: torch.Tensor) -> Sequence[torch.Tensor]:
         """Hidden states of every layer, the embeddings first, of texts padded on the right.

@@ -60,12 +60,26 @@ class Engine(Core):
         self.spent.forward, self.spent.backward = before.forward, before.backward
         return found
 
-    def hidden(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+    def hidden(
+        self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], skipped: Sequence[int] = ()
+    ) -> torch.Tensor:
         """Last hidden states of the new positions.
+
+        Settings:
+            skipped: positions at the beginning of each row whose states are not looked at, and may be anything.
 
         Shape: heads N; embeds [N, T, H]; lengths N; result [N, T, H], in the model's dtype.
         """
-        return self._run(heads, embeds, lengths, keep=False)[0]
+        with attention.reading(self._places(embeds, lengths, skipped)):
+            return self._run(heads, embeds, lengths, keep=False)[0]
+
+    def _places(self, embeds: torch.Tensor, lengths: Sequence[int], skipped: Sequence[int]) -> torch.Tensor | None:
+        """The numbers of the places that are looked at, counted through the rows; None: all of them."""
+        if not any(skipped):
+            return None
+        rows = enumerate(zip(skipped, lengths, strict=True))
+        places = [row * embeds.shape[1] + at for row, (first, end) in rows for at in range(first, end)]
+        return torch.tensor(places, device=self.device)
 
     def extend(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int]) -> Block:
         """Keys and values of the new positions, row by row and without padding."""
@@ -134,12 +148,15 @@ class Engine(Core):
         cache = DynamicCache(side_by_side(heads, before)) if before else None
         return self._through(heads, embeds, mask, starts + places.to(self.device), cache, before, count)[0]
 
-    def fan(self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int) -> torch.Tensor:
+    def fan(
+        self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int, skipped: Sequence[int] = ()
+    ) -> torch.Tensor:
         """Last hidden states of several branches to each head, which is held once for all of them. See `fans`.
 
         Settings:
             lengths: of the branches that are real, each head's one after the other.
             branches: to each head.
+            skipped: as for `hidden`.
 
         Shape: heads N; embeds [N * branches, T, H]; lengths N * branches; result [N * branches, T, H], in the model's dtype.
         """
@@ -152,7 +169,7 @@ class Engine(Core):
         positions = starts + torch.arange(width, device=self.device).repeat(branches)[None]
         cache = DynamicCache(side_by_side(heads, before))
         together = embeds.reshape(len(heads), branches * width, -1)
-        with attention.fanned(attention.Fan(before, branches, seen)):
+        with attention.fanned(attention.Fan(before, branches, seen)), attention.reading(self._places(embeds, lengths, skipped)):
             found = self._through(heads, together, None, positions, cache, before, sum(lengths))[0]
         return found.view(len(embeds), width, -1)
 
@@ -235,7 +252,8 @@ class Engine(Core):
         """Last hidden states and what is kept, of `count` positions that look back on up to `past` earlier ones."""
         moving = any(run.keys.requires_grad for head in heads for run in head)
         long = torch.is_grad_enabled() and cache is None and count >= CHECKPOINTED
-        with attention.frozen_past(0 if moving else past), checkpointed(self.model, long):
+        places = None if long else attention.places_read()  # what is worked out again is not told of them
+        with attention.frozen_past(0 if moving else past), attention.reading(places), checkpointed(self.model, long):
             found = self.body(
                 inputs_embeds=embeds.to(self.dtype),
                 attention_mask=mask,

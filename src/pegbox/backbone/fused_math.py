@@ -64,45 +64,36 @@ def _flat(*tensors: torch.Tensor) -> list[torch.Tensor]:
 
 class _Norm(Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
         flat = x.contiguous().view(-1, x.shape[-1])
         made, scales = torch.empty_like(flat), torch.empty(len(flat))
         _spread(kernels.norm, len(flat), flat.numel(), flat, weight, epsilon, made, scales)
         ctx.save_for_backward(flat, weight, scales)
-        return made.view(x.shape)
+        ctx.set_materialize_grads(False)
+        return made.view(x.shape), x.view_as(x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *given: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        change, beside = given
+        if change is None:
+            return beside, None, None
         flat, weight, scales = ctx.saved_tensors
         made = torch.empty_like(flat)
-        _spread(kernels.norm_back, len(flat), flat.numel(), flat, weight, scales, given[0].reshape(flat.shape), made)
-        return made.view(given[0].shape), None, None
-
-
-class _Times(Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-        ctx.matrix = matrix
-        return matrix.times(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], matrix.weight.shape[0])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        change = given[0]
-        made = ctx.matrix.back(change.reshape(-1, change.shape[-1]))
-        return made.view(*change.shape[:-1], made.shape[1]), None
+        more = flat.new_empty(0, 0) if beside is None else beside.reshape(flat.shape)
+        _spread(kernels.norm_back, len(flat), flat.numel(), flat, weight, scales, change.reshape(flat.shape), more, made)
+        return made.view(change.shape), None, None
 
 
 class _Gated(Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, into: Matrix, back: Matrix) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, into: Matrix, back: Matrix, plus: torch.Tensor | None) -> torch.Tensor:
         both = into.times(x.reshape(-1, x.shape[-1]))
         made = both.new_empty(len(both), both.shape[1] // 2)
         _spread(kernels.gate, len(both), made.numel(), both, made)
         ctx.save_for_backward(both)
         ctx.matrices = into, back
-        return back.times(made).view(x.shape)
+        return back.times(made, None if plus is None else plus.reshape(-1, plus.shape[-1])).view(x.shape)
 
     @staticmethod
     @once_differentiable
@@ -110,7 +101,7 @@ class _Gated(Function):
         (both,), (into, back) = ctx.saved_tensors, ctx.matrices
         change, made = back.back(given[0].reshape(-1, given[0].shape[-1])), torch.empty_like(both)
         _spread(kernels.gate_back, len(both), change.numel(), both, change, made)
-        return into.back(made).view(given[0].shape), None, None
+        return into.back(made).view(given[0].shape), None, None, given[0] if ctx.needs_input_grad[3] else None
 
 
 class _Turned(Function):
@@ -195,22 +186,21 @@ class _Attended(Function):
 
 def norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
     """Root mean square norm of the last index, times a frozen weight [H]. Shape: [..., H] to the same."""
-    made: torch.Tensor = _Norm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
+    return norm_beside(x, weight, epsilon)[0]
+
+
+def norm_beside(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The norm, and x itself: whoever goes on with both gets their gradients added in one loop. Shape: as for `norm`."""
+    made: tuple[torch.Tensor, torch.Tensor] = _Norm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
     return made
 
 
-def times(x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-    """A frozen matrix's products. Shape: x [..., I]; matrix [O, I]; result [..., O]."""
-    made: torch.Tensor = _Times.apply(x, matrix)  # type: ignore[no-untyped-call]
-    return made
+def gated(x: torch.Tensor, into: Matrix, back: Matrix, plus: torch.Tensor | None = None) -> torch.Tensor:
+    """A frozen feed-forward part with a silu gate, and what is to be added.
 
-
-def gated(x: torch.Tensor, into: Matrix, back: Matrix) -> torch.Tensor:
-    """A frozen feed-forward part with a silu gate.
-
-    Shape: x [..., H]; into [2 I, H], the gate's rows first; back [H, I]; result [..., H].
+    Shape: x [..., H]; into [2 I, H], the gate's rows first; back [H, I]; plus and result [..., H].
     """
-    made: torch.Tensor = _Gated.apply(x, into, back)  # type: ignore[no-untyped-call]
+    made: torch.Tensor = _Gated.apply(x, into, back, plus)  # type: ignore[no-untyped-call]
     return made
 
 

@@ -111,8 +111,12 @@ def norm(low: int, high: int, x: Any, weight: Any, epsilon: float, made: Any, sc
 
 
 @compiled
-def norm_back(low: int, high: int, x: Any, weight: Any, scales: Any, given: Any, made: Any) -> None:
-    """The gradient of `norm` towards x. Shape: given, the gradient towards its result, and made [R, H]."""
+def norm_back(low: int, high: int, x: Any, weight: Any, scales: Any, given: Any, beside: Any, made: Any) -> None:
+    """The gradient of `norm` towards x, and what is to be added. Shape: x, given, made, beside [R, H]; beside may be empty.
+
+    Settings:
+        given: the gradient towards the result.
+    """
     width = x.shape[1]
     for row in range(low, high):
         total = _f(0)
@@ -120,9 +124,14 @@ def norm_back(low: int, high: int, x: Any, weight: Any, scales: Any, given: Any,
             total += _load(x[row, at]) * _load(weight[at]) * _load(given[row, at])
         scale = scales[row]
         pull = total * scale * scale * scale / _f(width)
-        for at in range(width):
-            value = _load(given[row, at]) * _load(weight[at]) * scale - _load(x[row, at]) * pull
-            made[row, at] = _stored(value, made[row, at])
+        if beside.size:
+            for at in range(width):
+                value = _load(given[row, at]) * _load(weight[at]) * scale - _load(x[row, at]) * pull
+                made[row, at] = _stored(value + _load(beside[row, at]), made[row, at])
+        else:
+            for at in range(width):
+                value = _load(given[row, at]) * _load(weight[at]) * scale - _load(x[row, at]) * pull
+                made[row, at] = _stored(value, made[row, at])
 
 
 @compiled

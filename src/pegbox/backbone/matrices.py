@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the field's name for it
+from torch import nn
+from torch.autograd.function import Function, once_differentiable
 
 LARGEST = 1 << 30
 """Bytes of a model's weights; those of larger ones are kept only once."""
@@ -42,16 +44,18 @@ class Matrix:
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """None: a copy of a model has parameters of its own, and makes its matrices of them."""
 
-    def times(self, x: torch.Tensor) -> torch.Tensor:
-        """Products with the rows of x. Shape: [R, I] to [R, O]."""
+    def times(self, x: torch.Tensor, plus: torch.Tensor | None = None) -> torch.Tensor:
+        """Products with the rows of x, and what is to be added to them. Shape: x [R, I]; plus and result [R, O]."""
         if self._is_few(x, len(self.weight)):
-            return _product(x, self._laid_out(back=False), self.bias)
-        return F.linear(x, self.weight, self.bias)
+            return _product(x, self._laid_out(back=False), self.bias, plus)
+        if plus is None:
+            return F.linear(x, self.weight, self.bias)
+        return torch.addmm(plus if self.bias is None else plus + self.bias, x, self.weight.T)
 
     def back(self, change: torch.Tensor) -> torch.Tensor:
         """The gradient towards x, given that towards the products. Shape: [R, O] to [R, I]."""
         if self._is_few(change, self.weight.shape[1]):
-            return _product(change, self._laid_out(back=True), None)
+            return _product(change, self._laid_out(back=True))
         return change @ self.weight
 
     def _is_few(self, x: torch.Tensor, columns: int) -> bool:
@@ -69,17 +73,81 @@ class Matrix:
         return self._laid[back]
 
 
+class _Times(Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, matrix: Matrix, plus: torch.Tensor | None) -> torch.Tensor:
+        ctx.matrix, size = matrix, matrix.weight.shape[0]
+        made = matrix.times(x.reshape(-1, x.shape[-1]), None if plus is None else plus.reshape(-1, size))
+        return made.view(*x.shape[:-1], size)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        change = given[0]
+        made = ctx.matrix.back(change.reshape(-1, change.shape[-1]))
+        return made.view(*change.shape[:-1], made.shape[1]), None, change if ctx.needs_input_grad[2] else None
+
+
+def times(x: torch.Tensor, matrix: Matrix, plus: torch.Tensor | None = None) -> torch.Tensor:
+    """A frozen matrix's products, and what is to be added. Shape: x [..., I]; matrix [O, I]; plus and result [..., O]."""
+    made: torch.Tensor = _Times.apply(x, matrix, plus)  # type: ignore[no-untyped-call]
+    return made
+
+
+def linears(part: nn.Module, *names: str) -> bool:
+    """Whether these are plain frozen layers; an adapter's or a quantized one is of another type."""
+    found = [getattr(part, name, None) for name in names]
+    return all(type(one) is nn.Linear and not one.weight.requires_grad for one in found)
+
+
+def joined(part: Any, *names: str) -> Matrix:
+    """These layers' weights and biases, each one after the other in one matrix, of which the layers' own are parts.
+
+    Joined when first asked for, and anew where the layers' are no longer its parts, as in a copy of a model.
+    """
+    layers = [getattr(part, name) for name in names]
+    found: Matrix | None = part.matrices.get(names)
+    if found is None or not all(_lies_in(layer.weight, found.weight) for layer in layers):
+        weight, bias = _one_matrix(layers, "weight"), None if layers[0].bias is None else _one_matrix(layers, "bias")
+        found = part.matrices[names] = Matrix(weight, bias, [layer.weight for layer in layers], part.twice)
+    return found
+
+
+def _one_matrix(layers: list[Any], which: str) -> torch.Tensor:
+    if len(layers) == 1:
+        only: torch.Tensor = getattr(layers[0], which).data
+        return only
+    whole = torch.cat([getattr(layer, which).data for layer in layers])
+    for layer, own in zip(layers, whole.split([layer.out_features for layer in layers]), strict=True):
+        getattr(layer, which).data = own
+    return whole
+
+
+def _lies_in(part: torch.Tensor, whole: torch.Tensor) -> bool:
+    return part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+
+
 @cache
 def lays_out() -> bool:
     """Whether this torch can lay matrices out, and multiplies by them rightly; tried on numbers."""
     x, weight = torch.arange(192).view(3, 64).bfloat16() / 192, torch.arange(2048).view(32, 64).bfloat16() / 2048
+    plus = torch.arange(96).view(3, 32).bfloat16()
     try:
-        laid = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.ops.mkldnn._reorder_linear_weight(weight)
-        return laid is not False and torch.allclose(_product(x, laid, None), x @ weight.T, rtol=0.02)
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return False
+        laid = torch.ops.mkldnn._reorder_linear_weight(weight)
+        both = [(_product(x, laid, None, some), x @ weight.T + (0 if some is None else some)) for some in (None, plus)]
     except (AttributeError, RuntimeError):
         return False
+    return all(torch.allclose(ours, theirs, rtol=0.02) for ours, theirs in both)
 
 
-def _product(x: torch.Tensor, laid: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, laid, bias, "none", [], "")
+def _product(
+    x: torch.Tensor, laid: torch.Tensor, bias: torch.Tensor | None = None, plus: torch.Tensor | None = None
+) -> torch.Tensor:
+    made: torch.Tensor
+    if plus is None:
+        made = torch.ops.mkldnn._linear_pointwise(x, laid, bias, "none", [], "")
+    else:
+        made = torch.ops.mkldnn._linear_pointwise.binary(x, plus, laid, bias, "add")
     return made
