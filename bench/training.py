@@ -9,6 +9,8 @@ from bench.turns import Contestant, take_turns
 from pegbox.data.rows import Rows
 
 VARIANTS = 8
+_TURN = 1.0
+"""Seconds of steps at a time."""
 
 
 def short(setting: Setting) -> list[Figure]:
@@ -27,7 +29,7 @@ def _beside(setting: Setting, part: str, rows: Rows) -> list[Figure]:
         Contestant(names.AFTER, after, flops=steps.after_flops(setting, rows), note="texts read before the first timed step"),
         Contestant(names.FIRST, first, flops=steps.first_flops(setting, rows)),
     ]
-    return take_turns(part, "step", setting.dtype, [*own, *_peers(setting, rows)], setting.repeats)
+    return take_turns(part, "step", setting.dtype, [*own, *_peers(setting, rows)], setting.repeats, _TURN)
 
 
 def _peers(setting: Setting, rows: Rows) -> list[Contestant]:
@@ -55,4 +57,4 @@ def variants(setting: Setting) -> list[Figure]:
         Contestant(names.TOGETHER, together, VARIANTS, flops),
         Contestant(names.SINGLY, one_by_one, VARIANTS, flops),
     ]
-    return take_turns(names.VARIANTS, "step of one variant", setting.dtype, both, setting.repeats)
+    return take_turns(names.VARIANTS, "step of one variant", setting.dtype, both, setting.repeats, _TURN)

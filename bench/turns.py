@@ -27,13 +27,20 @@ class Contestant:
     ready: Callable[[], object] = lambda: None
 
 
-def take_turns(part: str, unit: str, dtype: str, contestants: Sequence[Contestant], repeats: int) -> list[Figure]:
-    """Everybody once untimed, then `repeats` rounds."""
+def take_turns(
+    part: str, unit: str, dtype: str, contestants: Sequence[Contestant], repeats: int, at_least: float = 0.0
+) -> list[Figure]:
+    """Everybody once untimed, then `repeats` rounds.
+
+    Settings:
+        at_least: seconds of a turn, where runs follow each other as training steps do: its figure is their mean. A short run
+            just after somebody else's long one would also pay for what that one did to the memory.
+    """
     print(f"\n{part} ({dtype})", flush=True)
     seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
     for turn in range(-1, repeats):
         for one in contestants:
-            took = _timed(one, turn)
+            took = _timed(one, turn, at_least)
             print(f"  {'warm-up' if turn < 0 else turn + 1}: {one.name}: {took:.3f} s", flush=True)
             if turn >= 0:
                 seconds[one.name].append(took)
@@ -42,9 +49,11 @@ def take_turns(part: str, unit: str, dtype: str, contestants: Sequence[Contestan
     ]
 
 
-def _timed(one: Contestant, turn: int) -> float:
+def _timed(one: Contestant, turn: int, at_least: float) -> float:
     one.ready()
     gc.collect()
-    began = time.perf_counter()
-    one.run(turn)
-    return time.perf_counter() - began
+    runs, took, began = 0, 0.0, time.perf_counter()
+    while not runs or took < at_least:
+        one.run(turn)
+        runs, took = runs + 1, time.perf_counter() - began
+    return took / runs

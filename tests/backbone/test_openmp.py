@@ -31,14 +31,14 @@ def test_every_loop_can_be_shared() -> None:
         if hasattr(one, "py_func") and next(iter(inspect.signature(one.py_func).parameters)) == "low"
     ]
     assert len(loops) == 8
-    assert set(openmp.SHARED) == set(loops)
+    assert set(kernels.SHARED) == set(loops)
 
 
 @needs_them
 @pytest.mark.parametrize(("threads", "parts"), [(1, 1), (2, 3), (3, 12), (5, 103), (2, 200)])
 def test_each_part_is_done(threads: int, parts: int) -> None:
     made = np.full((103, 32), np.nan, np.float32)
-    openmp.SHARED[kernels.gate](threads, parts, 103, both, made)
+    kernels.SHARED[kernels.gate](threads, parts, 103, both, made)
     np.testing.assert_array_equal(made, wanted())
 
 
@@ -48,7 +48,7 @@ def test_it_may_be_called_from_many_threads_at_once() -> None:
         made = np.zeros((103, 32), np.float32)
         for _ in range(20):
             made[:] = np.nan
-            openmp.SHARED[kernels.gate](2, 8, 103, both, made)
+            kernels.SHARED[kernels.gate](2, 8, 103, both, made)
         return made
 
     with ThreadPoolExecutor(4) as many:
@@ -61,7 +61,7 @@ def test_arrays_are_neither_kept_nor_given_up_early() -> None:
     made = np.zeros((103, 32), np.float32)
     before = sys.getrefcount(both), sys.getrefcount(made)
     for _ in range(50):
-        openmp.SHARED[kernels.gate](2, 8, 103, both, made)
+        kernels.SHARED[kernels.gate](2, 8, 103, both, made)
     gc.collect()
     assert (sys.getrefcount(both), sys.getrefcount(made)) == before
     np.testing.assert_array_equal(made, wanted())

@@ -40,7 +40,7 @@ def _spread(loop: Callable[..., None], rows: int, numbers: int, *given: Any) -> 
     if threads == 1:
         loop(0, rows, *given)
     elif openmp.FOUND:
-        openmp.SHARED[loop](threads, min(rows, _PARTS * threads), rows, *given)
+        kernels.SHARED[loop](threads, min(rows, _PARTS * threads), rows, *given)
     else:
         _spread_by_pool(loop, rows, threads, given)
 

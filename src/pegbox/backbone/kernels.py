@@ -1,7 +1,7 @@
 """Loops over a frozen layer's numbers that torch would run as many small ones: compiled by numba, in float32 inside.
 
 bfloat16 comes as its bits (uint16); what is loaded is widened, what is stored is rounded to the nearest. All arrays are
-contiguous. Each loop works on the first index from `low` to `high`, so that threads can share it (see `fused`).
+contiguous. Each loop works on the first index from `low` to `high`, so that threads can share it (see `SHARED`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic
+
+from pegbox.backbone.openmp import share_out
 
 COMPILED = not getattr(config, "DISABLE_JIT", 0)
 """Whether these are loops of the machine's, and not of Python's, which some switch on to look for errors."""
@@ -307,3 +309,60 @@ def share_back(low: int, high: int, old: Any, new: Any, old_given: Any, new_give
             for n in range(width):
                 change = (_load(of_own[line, n]) - total) * _f(scale)
                 of_own[line, n] = _stored(_load(own[line, n]) * change, own[line, n])
+
+
+@compiled
+def _shared_norm(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(norm, threads, parts, rows, given)
+
+
+@compiled
+def _shared_norm_back(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(norm_back, threads, parts, rows, given)
+
+
+@compiled
+def _shared_gate(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(gate, threads, parts, rows, given)
+
+
+@compiled
+def _shared_gate_back(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(gate_back, threads, parts, rows, given)
+
+
+@compiled
+def _shared_turn(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(turn, threads, parts, rows, given)
+
+
+@compiled
+def _shared_turn_back(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(turn_back, threads, parts, rows, given)
+
+
+@compiled
+def _shared_share(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(share, threads, parts, rows, given)
+
+
+@compiled
+def _shared_share_back(threads: int, parts: int, rows: int, *given: Any) -> None:
+    share_out(share_back, threads, parts, rows, given)
+
+
+SHARED = {
+    norm: _shared_norm,
+    norm_back: _shared_norm_back,
+    gate: _shared_gate,
+    gate_back: _shared_gate_back,
+    turn: _shared_turn,
+    turn_back: _shared_turn_back,
+    share: _shared_share,
+    share_back: _shared_share_back,
+}
+"""Each loop, and the one that is shared: called with the number of threads, of parts and of rows, and what the loop is given.
+
+They are written out, each by itself and beside the loops, because a compiled function is kept for the next process under its
+place in a file, and until that file changes.
+"""

@@ -1,7 +1,10 @@
-"""The loops of `kernels`, each one's rows shared by torch's own OpenMP threads.
+"""Compiled loops whose rows are shared by torch's own OpenMP threads.
 
 Those wait for work at full speed for a while, so threads of another pool would have to push them off their processors first:
 measured, a loop then took longer on two processors than on one.
+
+Compiled functions are kept from process to process until the file changes that they stand in: whoever changes this one must
+touch `kernels` too.
 """
 
 from __future__ import annotations
@@ -15,8 +18,6 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-
-from pegbox.backbone import kernels
 
 _START = "GOMP_parallel"
 """Runs a function in as many threads as are asked for (GNU's OpenMP; others offer it too)."""
@@ -35,7 +36,7 @@ def _found() -> bool:
 
 utils: Any = cgutils
 FOUND = _found()
-"""Whether torch's threads can be used; without them nothing here may be called."""
+"""Whether torch's threads can be used; without them nothing that shares its loop may be called."""
 
 
 def _shared_out(typing: Any, loop: Any, _threads: Any, _parts: Any, _rows: Any, given: Any) -> Any:
@@ -95,60 +96,6 @@ def _write(each: Any, state: Any, call: Callable[..., None]) -> None:
     build.ret_void()
 
 
-_share_out: Any = intrinsic(_shared_out)
-
-
-@kernels.compiled
-def _norm(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.norm, threads, parts, rows, given)
-
-
-@kernels.compiled
-def _norm_back(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.norm_back, threads, parts, rows, given)
-
-
-@kernels.compiled
-def _gate(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.gate, threads, parts, rows, given)
-
-
-@kernels.compiled
-def _gate_back(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.gate_back, threads, parts, rows, given)
-
-
-@kernels.compiled
-def _turn(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.turn, threads, parts, rows, given)
-
-
-@kernels.compiled
-def _turn_back(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.turn_back, threads, parts, rows, given)
-
-
-@kernels.compiled
-def _share(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.share, threads, parts, rows, given)
-
-
-@kernels.compiled
-def _share_back(threads: int, parts: int, rows: int, *given: Any) -> None:
-    _share_out(kernels.share_back, threads, parts, rows, given)
-
-
-SHARED = {
-    kernels.norm: _norm,
-    kernels.norm_back: _norm_back,
-    kernels.gate: _gate,
-    kernels.gate_back: _gate_back,
-    kernels.turn: _turn,
-    kernels.turn_back: _turn_back,
-    kernels.share: _share,
-    kernels.share_back: _share_back,
-}
-"""Each loop, and the one that is shared: called with the number of threads, of parts and of rows, and what the loop is given.
-
-They are written out, each by itself, because a compiled function is kept for the next process under its place in a file.
-"""
+share_out: Any = intrinsic(_shared_out)
+"""`share_out(loop, threads, parts, rows, given)`, called in a compiled function: runs `loop(low, high, *given)` over all rows, part
+by part, in so many of torch's threads."""
