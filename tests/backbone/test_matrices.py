@@ -10,9 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pegbox.backbone import fused, matrices
+from pegbox.backbone import matrices
+from pegbox.backbone.engine import Engine
 from pegbox.backbone.huggingface import HuggingFaceBackbone
-from pegbox.backbone.matrices import Matrix, lays_out, times
+from pegbox.backbone.matrices import VARIABLE, Matrix, kept_twice, lays_out, times
+from pegbox.backbone.seam import Spent
 from pegbox.backbone.tiny import tiny_family
 
 needs_layouts = pytest.mark.skipif(not lays_out(), reason="this processor, or torch, has no products of bfloat16")
@@ -97,7 +99,7 @@ def test_large_models_are_kept_once(monkeypatch: pytest.MonkeyPatch) -> None:
     small = opened()
     found = small(ids).logits
     assert laid(small) == 4 * len(small.model.layers)
-    monkeypatch.setattr(fused, "LARGEST", 1)
+    monkeypatch.setattr(matrices, "LARGEST", 1)
     large = opened()
     assert near(large(ids).logits, found)
     assert laid(large) == 0
@@ -124,3 +126,33 @@ def test_a_torch_that_lays_nothing_out_is_known(monkeypatch: pytest.MonkeyPatch)
     assert not lays_out.__wrapped__()
     monkeypatch.setattr(matrices, "_product", lambda x, *_: x.new_zeros(3, 32))  # it multiplies wrongly
     assert not lays_out.__wrapped__()
+
+
+@needs_layouts
+@torch.no_grad()
+def test_an_output_matrix_is_laid_out_too_and_its_changes_count() -> None:
+    model, hidden = opened(), numbers(2, 64)
+    engine, head = Engine(model, Spent()), model.get_output_embeddings()
+    before = engine.logits(hidden)
+    assert near(before, hidden.float() @ head.weight.float().T)
+    assert engine._head is not None
+    assert engine._head._laid
+    head.weight.mul_(2)
+    assert near(engine.logits(hidden), 2 * before)
+    head.weight = torch.nn.Parameter(head.weight / 4, requires_grad=False)
+    assert near(engine.logits(hidden), before / 2)
+
+
+def test_an_output_matrix_that_is_trained_gets_its_gradient() -> None:
+    model = opened()
+    weight = model.get_output_embeddings().weight.requires_grad_()
+    Engine(model, Spent()).logits(numbers(2, 64)).sum().backward()
+    assert weight.grad is not None
+    assert bool(weight.grad.abs().sum() > 0)
+
+
+def test_a_switch_keeps_all_matrices_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened()
+    assert kept_twice(model)
+    monkeypatch.setenv(VARIABLE, "0")
+    assert not kept_twice(model)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pegbox.backbone.deep import Kept
-from pegbox.backbone.matrices import LARGEST, Matrix, times
+from pegbox.backbone.matrices import Matrix, kept_twice, times
 from pegbox.backbone.seam import Spent
 from pegbox.errors import BackboneError
 
@@ -93,8 +93,7 @@ class Core:
 
     def _output(self, weight: torch.Tensor) -> Matrix:
         if self._head is None or self._head.weight.data_ptr() != weight.data_ptr():
-            twice = self.device.type == "cpu" and sum(one.nbytes for one in self.model.parameters()) <= LARGEST
-            self._head = Matrix(weight, parts=[weight], twice=twice)
+            self._head = Matrix(weight, parts=[weight], twice=kept_twice(self.model))
         return self._head
 
     def layers(self, ids: torch.Tensor, real: torch.Tensor) -> Sequence[torch.Tensor]:

@@ -18,12 +18,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from torch import nn
 
-from pegbox.backbone.matrices import LARGEST, linears
+from pegbox.backbone.matrices import VARIABLE, kept_twice, linears
 
 REVISION = "2"
 """Of what fused parts compute: kept keys and values of another one are not used."""
-VARIABLE = "PEGBOX_FUSED"
-"""Set to 0: no part is replaced."""
 _NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 """How far a part's result may lie from what it was, as a share of its length, by number type."""
 _FAR = 0.1
@@ -39,8 +37,7 @@ def use(model: Any) -> int:
     given = torch.randn(2, 5, config.hidden_size, generator=torch.Generator().manual_seed(0))
     given[1, :, 0] = 100  # as large as single features grow
     given = given.to(model.dtype)
-    twice = sum(one.nbytes for one in model.parameters()) <= LARGEST
-    replaced, parts = 0, list(model.base_model.modules())
+    twice, replaced, parts = kept_twice(model), 0, list(model.base_model.modules())
     with torch.no_grad():
         for part in reversed(parts):  # a layer's parts before the layer
             forward = _forward_of(part, config)

@@ -6,6 +6,7 @@ a third of the time (LAB.md), so matrices that are small enough are kept once mo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -15,6 +16,8 @@ import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from torch import nn
 from torch.autograd.function import Function, once_differentiable
 
+VARIABLE = "PEGBOX_FUSED"
+"""Set to 0: frozen layers run as Transformers wrote them, and their matrices are kept once."""
 LARGEST = 1 << 30
 """Bytes of a model's weights; those of larger ones are kept only once."""
 _FEW = 1 << 20
@@ -125,6 +128,12 @@ def _one_matrix(layers: list[Any], which: str) -> torch.Tensor:
 
 def _lies_in(part: torch.Tensor, whole: torch.Tensor) -> bool:
     return part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+
+
+def kept_twice(model: Any) -> bool:
+    """Whether a model's matrices may be kept in copies too: it is small, and runs on a processor."""
+    size = sum(one.nbytes for one in model.parameters())
+    return bool(model.device.type == "cpu" and os.environ.get(VARIABLE) != "0" and size <= LARGEST)
 
 
 @cache

@@ -97,5 +97,5 @@ def _write(each: Any, state: Any, call: Callable[..., None]) -> None:
 
 
 share_out: Any = intrinsic(_shared_out)
-"""`share_out(loop, threads, parts, rows, given)`, called in a compiled function: runs `loop(low, high, *given)` over all rows, part
-by part, in so many of torch's threads."""
+"""`share_out(loop, threads, parts, rows, given)`, called in a compiled function: runs `loop(low, high, *given)` over all rows,
+part by part, in so many of torch's threads."""
