@@ -55,6 +55,13 @@ def test_products_are_the_same_there_and_back(rows: int, biased: bool, added: bo
     assert set(matrix._laid) == ({False, True} if threads == 1 else {False})  # 96 columns are too few for two threads
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_gradients_of_parts_are_added(parts: int) -> None:
+    weight, change = numbers(60, 96), numbers(8, 60)
+    found = Matrix(weight).back_in_parts(torch.stack(change.chunk(parts, dim=1)))
+    assert near(found, change.float() @ weight.float())
+
+
 @needs_layouts
 def test_many_rows_are_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrices, "_FEW", 7 * 96)
@@ -98,7 +105,7 @@ def test_large_models_are_kept_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = torch.tensor([[5, 9, 3, 7, 2]])
     small = opened()
     found = small(ids).logits
-    assert laid(small) == 4 * len(small.model.layers)
+    assert laid(small) == 4 * len(small.model.layers)  # the way back is not asked for
     monkeypatch.setattr(matrices, "LARGEST", 1)
     large = opened()
     assert near(large(ids).logits, found)

@@ -99,9 +99,10 @@ class _Gated(Function):
     @once_differentiable
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (both,), (into, back) = ctx.saved_tensors, ctx.matrices
-        change, made = back.back(given[0].reshape(-1, given[0].shape[-1])), torch.empty_like(both)
-        _spread(kernels.gate_back, len(both), change.numel(), both, change, made)
-        return into.back(made).view(given[0].shape), None, None, given[0] if ctx.needs_input_grad[3] else None
+        change = back.back(given[0].reshape(-1, given[0].shape[-1]))
+        made = change.new_empty(2, *change.shape)
+        _spread(kernels.gate_back, len(both), change.numel(), both, change, *made)
+        return into.back_in_parts(made).view(given[0].shape), None, None, given[0] if ctx.needs_input_grad[3] else None
 
 
 class _Turned(Function):

@@ -148,15 +148,15 @@ def gate(low: int, high: int, both: Any, made: Any) -> None:
 
 
 @compiled
-def gate_back(low: int, high: int, both: Any, given: Any, made: Any) -> None:
-    """The gradient of `gate`. Shape: both, made [R, 2 I]; given [R, I]."""
+def gate_back(low: int, high: int, both: Any, given: Any, of_first: Any, of_second: Any) -> None:
+    """The gradient of `gate` towards either half. Shape: both [R, 2 I]; given, of_first, of_second [R, I]."""
     width = given.shape[1]
     for row in range(low, high):
         for at in range(width):
             first, second, change = _load(both[row, at]), _load(both[row, width + at]), _load(given[row, at])
             share = _f(1) / (_f(1) + _exp(-first))
-            made[row, width + at] = _stored(change * first * share, made[row, at])
-            made[row, at] = _stored(change * second * share * (_f(1) + first * (_f(1) - share)), made[row, at])
+            of_second[row, at] = _stored(change * first * share, of_second[row, at])
+            of_first[row, at] = _stored(change * second * share * (_f(1) + first * (_f(1) - share)), of_first[row, at])
 
 
 @_part

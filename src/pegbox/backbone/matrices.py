@@ -61,6 +61,19 @@ class Matrix:
             return _product(change, self._laid_out(back=True))
         return change @ self.weight
 
+    def back_in_parts(self, changes: torch.Tensor) -> torch.Tensor:
+        """The same, given the gradients towards equal parts of the products one after the other.
+
+        A product for each part: threads share several better than one whose inner index is long.
+
+        Shape: [parts, R, O / parts] to [R, I].
+        """
+        made = torch.bmm(changes, self.weight.view(len(changes), -1, self.weight.shape[1]))
+        total: torch.Tensor = made[0]
+        for part in made[1:]:
+            total.add_(part)
+        return total
+
     def _is_few(self, x: torch.Tensor, columns: int) -> bool:
         """Whether a copy is the faster one, for so many columns of the result."""
         threads = torch.get_num_threads()
