@@ -13,7 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 import transformers
 from transformers import AutoModelForCausalLM
 
-from pegbox.backbone import fused, fused_math, fused_parts, kernels, openmp
+from pegbox.backbone import attention, fused, fused_math, fused_parts, kernels, openmp
+from pegbox.backbone import bound as bound_module
+from pegbox.backbone import engine as engine_module
 from pegbox.backbone.attention import Seen
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.loaded import Loaded
@@ -289,9 +291,12 @@ def test_attention_that_only_looks_like_it_stays(kind: str, more: dict[str, Any]
     assert attention is None or found == attention
 
 
-def test_a_layer_that_weighs_what_it_adds_stays() -> None:
-    config = transformers.GraniteConfig(**SMALL, residual_multiplier=0.5)
-    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("multiplier", [0.22, 0.8])
+def test_a_layer_that_weighs_what_it_adds_stays(multiplier: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    config = transformers.GraniteConfig(**SMALL, residual_multiplier=multiplier)
+    model = AutoModelForCausalLM.from_config(config).to(dtype).eval().requires_grad_(False)
     fused.use(model)
     assert replaced(model) == {"GraniteRMSNorm", "GraniteMLP", "GraniteAttention"}
 
@@ -306,13 +311,156 @@ def test_rounding_worse_than_ours_keeps_no_part_from_being_replaced(monkeypatch:
     assert "LlamaRMSNorm" not in replaced(HuggingFaceBackbone(tiny_family("llama", dtype="bfloat16")).loaded.model)
 
 
-def test_who_looks_at_a_layers_parts_sees_them() -> None:
-    model, seen = copy.deepcopy(HuggingFaceBackbone(tiny_family("llama")).loaded.model), []
-    ids = torch.tensor([[5, 9, 3, 7, 2]])
-    before = model(ids).logits
-    model.model.layers[0].mlp.register_forward_hook(lambda *given: seen.append(given[2].shape))
-    assert torch.allclose(model(ids).logits, before, atol=1e-5)
-    assert seen == [(1, 5, 64)]
+IDS = torch.tensor([[5, 9, 3, 7, 2]])
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """An entry for each layer that runs as a whole."""
+    seen, beside = [], fused_parts.norm_beside
+
+    def counted(x: torch.Tensor, *given: Any) -> Any:
+        seen.append(x.shape[-1])
+        return beside(x, *given)
+
+    monkeypatch.setattr(fused_parts, "norm_beside", counted)
+    return seen
+
+
+def a_model(dtype: str = "float32") -> Any:
+    """Without whatever tests did to others of its kind."""
+    return copy.deepcopy(HuggingFaceBackbone(tiny_family("llama", dtype=dtype)).loaded.model)
+
+
+LOOKING: dict[str, Callable[[Any, list[int]], object]] = {
+    "forward": lambda part, seen: part.register_forward_hook(lambda *_: seen.append(1)),
+    "forward pre": lambda part, seen: part.register_forward_pre_hook(lambda *_: seen.append(1)),
+    "backward": lambda part, seen: part.register_full_backward_hook(lambda *_: seen.append(1)),
+    "backward pre": lambda part, seen: part.register_full_backward_pre_hook(lambda *_: seen.append(1)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # attentions are called by name
+@pytest.mark.parametrize("how", sorted(LOOKING))
+@pytest.mark.parametrize("name", fused_parts.LAYER)
+def test_who_looks_at_a_layers_parts_sees_them(name: str, how: str) -> None:
+    model = a_model()
+    before, seen = model(IDS).logits, []
+    LOOKING[how](getattr(model.model.layers[0], name), seen)
+    embeds = model.get_input_embeddings()(IDS).detach().requires_grad_()
+    found = model(inputs_embeds=embeds).logits
+    found.sum().backward()
+    assert torch.allclose(found, before, atol=1e-5)
+    assert seen == [1]
+
+
+def test_layers_run_whole_after_hidden_states_were_asked_for(whole: list[int]) -> None:
+    model = a_model()
+    states = model(IDS, output_hidden_states=True).hidden_states
+    assert len(states) == len(model.model.layers) + 1
+    whole.clear()
+    assert torch.allclose(model.model(IDS).last_hidden_state, states[-1], atol=1e-5)
+    assert len(whole) == 2 * len(model.model.layers)  # norms
+
+
+EXCHANGED: dict[str, Callable[[Any], object]] = {
+    "another kind of norm": lambda layer: setattr(layer, "post_attention_layernorm", torch.nn.LayerNorm(64)),
+    "a trained norm": lambda layer: layer.input_layernorm.weight.requires_grad_(),
+    "a feed-forward part's own way": lambda layer: setattr(layer.mlp, "forward", lambda x: 0 * x),
+    "trained gates": lambda layer: layer.mlp.up_proj.weight.requires_grad_(),
+    "trained heads": lambda layer: layer.self_attn.k_proj.weight.requires_grad_(),
+    "a trained output matrix": lambda layer: layer.self_attn.o_proj.weight.requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("what", sorted(EXCHANGED))
+def test_parts_that_are_exchanged_or_trained_later_count(what: str, whole: list[int]) -> None:
+    model, plain = a_model(), tiny_family("llama").model
+    model(IDS)
+    whole.clear()
+    assert not replaced(plain)
+    for one in (model, plain):
+        EXCHANGED[what](one.model.layers[0])
+    assert torch.allclose(model(IDS).logits, plain(IDS).logits, atol=1e-5)
+    assert len(whole) == 2 * len(model.model.layers) - 2
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad and "proj" in name]
+    for name in trained:
+        ours, theirs = (
+            torch.autograd.grad(one(IDS).logits[..., 3].sum(), dict(one.named_parameters())[name])[0] for one in (model, plain)
+        )
+        assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("targets", [["q_proj"], ["o_proj"], ["up_proj"], ["down_proj"]])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_adapter_in_one_part_and_what_is_merged_of_it_count(targets: list[str], dtype: str) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.lora import LoraLayer
+
+    model = a_model(dtype)
+    before = model(IDS).logits
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=targets), model)
+    for name, weights in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.constant_(weights, 0.5)
+    found = model(IDS).logits
+    for name, part in list(model.named_modules()):
+        if isinstance(part, LoraLayer):
+            part.merge()  # into the weights' `.data`
+            setattr(model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], part.get_base_layer())
+    merged = model(IDS).logits
+    apart = (found - before).norm()
+    assert apart > 0.05 * before.norm()
+    assert (merged - found).norm() < 0.3 * apart
+
+
+def test_a_bias_that_is_exchanged_or_trained_counts() -> None:
+    model = copy.deepcopy(HuggingFaceBackbone(tiny_family("qwen2")).loaded.model)
+    before = model(IDS).logits
+    heads = model.model.layers[0].self_attn
+    heads.v_proj.bias = torch.nn.Parameter(heads.v_proj.bias + 3, requires_grad=False)
+    assert not torch.allclose(model(IDS).logits, before, atol=1e-3)
+    heads.v_proj.bias.requires_grad_()
+    assert bool(torch.autograd.grad(model(IDS).logits.sum(), heads.v_proj.bias)[0].abs().sum() > 0)
+
+
+def test_who_looks_at_the_last_layer_sees_all_of_it() -> None:
+    loaded, seen = tiny_family("llama"), []
+    backbone = HuggingFaceBackbone(loaded)
+    loaded.model.model.layers[-1].register_forward_hook(lambda *given: seen.append(given[2]))
+    bound = backbone.bind(parse("Say: {text} [soft s 3] Is it? [answer]"), Rows.from_texts(["a few"]), Choices(("y", "n")))
+    bound.score([0], {"s": 0.2 * torch.randn(1, 3, 64)})
+    assert bool((seen[-1].abs().sum(-1) > 0).all())
+
+
+def test_long_passes_hold_little_in_whole_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, ran, gated = tiny_family("llama"), [], fused_parts.gated
+
+    def counted(x: torch.Tensor, *given: Any) -> torch.Tensor:
+        ran.append(len(x))
+        return gated(x, *given)
+
+    backbone = HuggingFaceBackbone(loaded)
+    for module in (bound_module, engine_module):
+        monkeypatch.setattr(module, "CHECKPOINTED", 20)
+    monkeypatch.setattr(bound_module, "PACKED", 0)
+    monkeypatch.setattr(fused_parts, "gated", counted)
+    vectors = (0.2 * torch.randn(1, 3, 64)).requires_grad_()
+    rows = Rows.from_texts(["some words that are long enough"])
+    bound = backbone.bind(parse("[soft s 3] Say: {text} Is it? [answer]"), rows, Choices(("yes", "no"), "vocabulary"))
+    scores = bound.score([0], {"s": vectors})
+    once = len(ran)
+    torch.autograd.grad(scores[..., 0].sum(), vectors)
+    assert len(ran) == 2 * once > 0
+
+
+def test_many_scores_are_not_held_at_once(monkeypatch: pytest.MonkeyPatch, whole: list[int]) -> None:
+    model = a_model()
+    before = model(IDS).logits
+    whole.clear()
+    monkeypatch.setattr(attention, "_MOST", 10)
+    assert torch.allclose(model(IDS).logits, before, atol=1e-5)
+    assert not whole
 
 
 @pytest.mark.parametrize("variants", [1, 3])
@@ -408,8 +556,9 @@ def test_a_copy_runs_on_its_own_weights_and_changed_weights_count() -> None:
         assert not torch.allclose(other(ids).logits, before, atol=1e-3)
         assert torch.equal(model(ids).logits, before)
         other = copy.deepcopy(model)
-    attention = other.model.layers[0].self_attn
-    attention.v_proj.weight = torch.nn.Parameter(torch.zeros_like(attention.v_proj.weight), requires_grad=False)
+    other(ids)
+    heads = other.model.layers[0].self_attn
+    heads.v_proj.weight = torch.nn.Parameter(torch.zeros_like(heads.v_proj.weight), requires_grad=False)
     assert not torch.allclose(other(ids).logits, before, atol=1e-3)
 
 

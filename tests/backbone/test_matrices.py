@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +90,31 @@ def test_weights_that_change_are_laid_out_again() -> None:
     weight.mul_(2)
     assert torch.equal(matrix.times(x), 2 * before[0])
     assert torch.equal(matrix.back(numbers(8, 64)), 2 * before[1])
+
+
+@needs_layouts
+def test_weights_that_change_unseen_by_torch_are_laid_out_again() -> None:
+    weight, x = torch.nn.Parameter(numbers(64, 96), requires_grad=False), numbers(8, 96)
+    matrix = Matrix(weight, twice=True)
+    before = matrix.times(x)
+    weight.data *= 2
+    assert torch.equal(matrix.times(x), 2 * before)
+    with torch.inference_mode():
+        other = Matrix(numbers(64, 96), twice=True)
+        assert torch.equal(other.times(x), before)
+        other.weight.mul_(2)
+        assert torch.equal(other.times(x), 2 * before)
+
+
+@needs_layouts
+def test_a_matrix_is_written_down_without_its_copies() -> None:
+    matrix, x = Matrix(numbers(64, 96), numbers(64), twice=True), numbers(8, 96)
+    found = matrix.times(x)
+    assert pickle.dumps(matrix)
+    again = copy.copy(matrix)  # made of what would be written down
+    assert not again._laid
+    assert torch.equal(again.times(x), found)
+    assert again._laid
 
 
 def laid(model: Any) -> int:

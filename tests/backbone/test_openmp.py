@@ -4,17 +4,58 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import hashlib
 import inspect
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from pegbox.backbone import kernels, openmp
+from pegbox.backbone import fused_math, kernels, openmp
 
 needs_them = pytest.mark.skipif(not openmp.FOUND, reason="this torch has no threads of OpenMP's")
 both = np.random.default_rng(0).normal(size=(103, 64)).astype(np.float32)
+
+
+@kernels.compiled
+def count(low: int, high: int, made: Any) -> None:
+    """Adds 1 to each of its rows."""
+    for row in range(low, high):
+        made[row] += 1
+
+
+@kernels.compiled
+def shared_count(threads: int, parts: int, rows: int, *given: Any) -> None:
+    openmp.share_out(count, threads, parts, rows, given)
+
+
+@needs_them
+def test_no_part_is_done_twice() -> None:
+    made = np.zeros(4096, np.int64)
+    for _ in range(200):
+        shared_count(4, 4096, 4096, made)
+    assert set(made) == {200}
+
+
+@needs_them
+def test_all_of_torchs_threads_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that a smaller team leaves out would be ended, and begun again for the next product."""
+    asked = []
+    monkeypatch.setattr(kernels, "SHARED", {kernels.gate: lambda *given: asked.append(given[:3])})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    made = torch.empty(3, 1 << 15)
+    fused_math._spread(kernels.gate, 3, made.numel(), torch.empty(3, 1 << 16), made)
+    assert asked == [(8, 3, 3)]
+
+
+def test_kept_functions_are_old_when_the_sharing_changes() -> None:
+    """numba goes by the file that a function stands in: `kernels` has to change with this one."""
+    digest = hashlib.sha256(Path(openmp.__file__).read_bytes()).hexdigest()
+    assert digest.startswith(kernels.SHARING), f"write {digest[:16]} into kernels.SHARING"
 
 
 def wanted() -> np.ndarray:

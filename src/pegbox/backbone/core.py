@@ -80,9 +80,8 @@ class Core:
             bias = further[0] if bias is None else bias + further[0]
         if tokens is not None:
             at = torch.as_tensor(list(tokens), device=self.device)
-            weight, bias = weight[at], None if bias is None else bias[at]
-        if tokens is not None:
-            found = hidden.float() @ weight.float().T
+            bias = None if bias is None else bias[at]
+            found = hidden.float() @ weight[at].float().T
         elif weight.requires_grad:
             found = (hidden.to(weight.dtype) @ weight.T).float()
         else:

@@ -36,13 +36,14 @@ def _spread(loop: Callable[..., None], rows: int, numbers: int, *given: Any) -> 
         numbers: that it works through.
     """
     given = tuple(_array(some) if isinstance(some, torch.Tensor) else some for some in given)
-    threads = max(1, min(torch.get_num_threads(), rows, numbers // _ALONE))
-    if threads == 1:
+    threads = torch.get_num_threads()
+    wanted = min(threads, rows, numbers // _ALONE)
+    if wanted <= 1:
         loop(0, rows, *given)
-    elif openmp.FOUND:
-        kernels.SHARED[loop](threads, min(rows, _PARTS * threads), rows, *given)
+    elif openmp.FOUND:  # all threads, though some find nothing to do: those that a smaller team leaves out are ended
+        kernels.SHARED[loop](threads, min(rows, _PARTS * wanted), rows, *given)
     else:
-        _spread_by_pool(loop, rows, threads, given)
+        _spread_by_pool(loop, rows, wanted, given)
 
 
 def _spread_by_pool(loop: Callable[..., None], rows: int, parts: int, given: tuple[Any, ...]) -> None:
@@ -54,8 +55,9 @@ def _spread_by_pool(loop: Callable[..., None], rows: int, parts: int, given: tup
 
 
 def _array(tensor: torch.Tensor) -> Any:
-    tensor = tensor.detach().contiguous()
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    """A tensor's numbers; bfloat16 as its bits."""
+    tensor = tensor.contiguous()
+    return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.detach().numpy()
 
 
 def _flat(*tensors: torch.Tensor) -> list[torch.Tensor]:

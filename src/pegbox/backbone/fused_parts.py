@@ -19,6 +19,7 @@ HEADS = ("q_proj", "k_proj", "v_proj", "o_proj")
 """Those of an attention."""
 LAYER = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 """The parts of a layer."""
+_COLLECTING = "transformers.utils.output_capturing"
 
 
 def norm_forward(self: Any, hidden_states: torch.Tensor) -> Any:
@@ -69,13 +70,12 @@ def layer_forward(
         "attention_mask": attention_mask,
         "past_key_values": past_key_values,
     }
-    ours = all(_is_norm(one, hidden_states) for one in (first, second)) and linears(gates, *GATES)
-    watched = any(one._forward_hooks or one._forward_pre_hooks for one in (first, heads, second, gates))
-    if not ours or watched or not _attends(heads, hidden_states, **named):
+    again = self.training and getattr(self, "gradient_checkpointing", False)  # Transformers' own forward sees to that
+    if again or not _has_ours(self) or not _fits(self, hidden_states) or not _attends(heads, hidden_states, **named):
         return type(self).forward(self, hidden_states, **named, **rest)
     x, beside = norm_beside(hidden_states, first.weight, first.variance_epsilon)
     x = _attended(heads, x, **named)
-    places = attention.places_read() if self.is_last else None
+    places = attention.places_read() if self.is_last and not _watched(self) else None
     if places is not None:
         x, beside = (some.reshape(-1, some.shape[-1])[places] for some in (x, beside))
     x = times(x, joined(heads, "o_proj"), beside)
@@ -85,6 +85,28 @@ def layer_forward(
         return x
     made = x.new_zeros(hidden_states.shape[0] * hidden_states.shape[1], x.shape[-1])
     return made.index_copy(0, places, x).view(hidden_states.shape)
+
+
+def _has_ours(layer: Any) -> bool:
+    """Whether a layer's parts still run as here, and nobody looks at them."""
+    wanted = (norm_forward, attention_forward, norm_forward, gated_forward)
+    parts = [getattr(layer, name) for name in LAYER]
+    ours = (getattr(vars(one).get("forward"), "__func__", None) for one in parts)
+    return all(one is own for one, own in zip(ours, wanted, strict=True)) and not any(map(_watched, parts))
+
+
+def _watched(part: Any) -> bool:
+    """Whether hooks look at a part, other than those that Transformers leaves behind to collect hidden states."""
+    if part._backward_hooks or part._backward_pre_hooks:
+        return True
+    hooks = (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
+    return any(getattr(hook, "__module__", "") != _COLLECTING for hook in hooks)
+
+
+def _fits(layer: Any, x: torch.Tensor) -> bool:
+    """Whether a layer's norms and gates are frozen, and plain."""
+    norms = (getattr(layer, name) for name in (LAYER[0], LAYER[2]))
+    return all(_is_norm(one, x) for one in norms) and linears(getattr(layer, LAYER[3]), *GATES)
 
 
 def _is_norm(part: Any, x: torch.Tensor) -> bool:

@@ -17,6 +17,8 @@ from pegbox.backbone.openmp import share_out
 
 COMPILED = not getattr(config, "DISABLE_JIT", 0)
 """Whether these are loops of the machine's, and not of Python's, which some switch on to look for errors."""
+SHARING = "e6a894bc26394d17"
+"""The digest of openmp.py as it is compiled in here. With it this file changes, by which kept functions are found to be old."""
 _f = np.float32
 _EXACT = ("reassoc", "contract", "nsz", "arcp")
 """What the compiler may do with sums, so that they run side by side; numbers that are none stay none."""

@@ -22,6 +22,8 @@ LARGEST = 1 << 30
 """Bytes of a model's weights; those of larger ones are kept only once."""
 _FEW = 1 << 20
 """Numbers to be multiplied; with more of them, laying the matrix out is a small part."""
+_LOOKED_AT = 64
+"""Numbers of a matrix by which it is seen to have changed."""
 _COLUMNS = 768
 """Of the result, for each thread; fewer are given to one thread alone where the matrix is laid out already."""
 
@@ -31,7 +33,7 @@ class Matrix:
 
     Settings:
         weight, bias: the numbers.
-        parts: the parameters that the weight is made of; when one has changed, copies are made anew.
+        parts: the parameters that the weight is made of; where they have changed, copies are made anew.
         twice: whether a laid out copy may be kept for the way there, and one for the way back.
     """
 
@@ -39,13 +41,20 @@ class Matrix:
         self, weight: torch.Tensor, bias: torch.Tensor | None = None, parts: Sequence[torch.Tensor] = (), twice: bool = False
     ) -> None:
         self.weight, self.bias = weight.detach(), bias
+        self._given = weight, bias, tuple(parts), twice
         self._parts = tuple(parts) or (weight,)
         self._twice = twice and weight.dtype == torch.bfloat16 and lays_out()
         self._laid: dict[bool, torch.Tensor] = {}
-        self._versions: tuple[int, ...] = ()
+        self._mark: tuple[object, ...] = ()
+        if self._twice:
+            bits = self.weight.view(torch.uint16).numpy().reshape(-1)
+            self._some = bits[:: max(1, len(bits) // _LOOKED_AT)]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """None: a copy of a model has parameters of its own, and makes its matrices of them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Matrix, self._given  # what is laid out can be made again, and not be written down
 
     def times(self, x: torch.Tensor, plus: torch.Tensor | None = None) -> torch.Tensor:
         """Products with the rows of x, and what is to be added to them. Shape: x [R, I]; plus and result [R, O]."""
@@ -80,13 +89,18 @@ class Matrix:
         return self._twice and x.numel() <= _FEW and (threads == 1 or columns >= _COLUMNS * threads)
 
     def _laid_out(self, back: bool) -> torch.Tensor:
-        versions = tuple(0 if part.is_inference() else part._version for part in self._parts)
-        if versions != self._versions:
-            self._laid, self._versions = {}, versions
+        mark = self._marked()
+        if mark != self._mark:
+            self._laid, self._mark = {}, mark
         if back not in self._laid:
             wanted = self.weight.T.contiguous() if back else self.weight
             self._laid[back] = torch.ops.mkldnn._reorder_linear_weight(wanted)
         return self._laid[back]
+
+    def _marked(self) -> tuple[object, ...]:
+        """What differs when a weight has changed: torch's counts, and some of the numbers, for `.data` is not counted."""
+        counts = (0 if part.is_inference() else part._version for part in self._parts)
+        return (self._some.tobytes(), *counts)
 
 
 class _Times(Function):
@@ -113,7 +127,7 @@ def times(x: torch.Tensor, matrix: Matrix, plus: torch.Tensor | None = None) -> 
 def linears(part: nn.Module, *names: str) -> bool:
     """Whether these are plain frozen layers; an adapter's or a quantized one is of another type."""
     found = [getattr(part, name, None) for name in names]
-    return all(type(one) is nn.Linear and not one.weight.requires_grad for one in found)
+    return all(type(one) is nn.Linear and not any(some.requires_grad for some in _weights(one)) for one in found)
 
 
 def joined(part: Any, *names: str) -> Matrix:
@@ -123,7 +137,7 @@ def joined(part: Any, *names: str) -> Matrix:
     """
     layers = [getattr(part, name) for name in names]
     found: Matrix | None = part.matrices.get(names)
-    if found is None or not all(_lies_in(layer.weight, found.weight) for layer in layers):
+    if found is None or not all(_lies_in(layer.weight, found.weight) and _lies_in(layer.bias, found.bias) for layer in layers):
         weight, bias = _one_matrix(layers, "weight"), None if layers[0].bias is None else _one_matrix(layers, "bias")
         found = part.matrices[names] = Matrix(weight, bias, [layer.weight for layer in layers], part.twice)
     return found
@@ -139,8 +153,14 @@ def _one_matrix(layers: list[Any], which: str) -> torch.Tensor:
     return whole
 
 
-def _lies_in(part: torch.Tensor, whole: torch.Tensor) -> bool:
+def _lies_in(part: torch.Tensor | None, whole: torch.Tensor | None) -> bool:
+    if part is None or whole is None:
+        return part is whole
     return part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+
+
+def _weights(layer: nn.Linear) -> list[torch.Tensor]:
+    return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
 
 
 def kept_twice(model: Any) -> bool:

@@ -3,8 +3,8 @@
 Those wait for work at full speed for a while, so threads of another pool would have to push them off their processors first:
 measured, a loop then took longer on two processors than on one.
 
-Compiled functions are kept from process to process until the file changes that they stand in: whoever changes this one must
-touch `kernels` too.
+Compiled functions are kept from process to process until the file changes that they stand in, which is `kernels`: it names this
+file's digest.
 """
 
 from __future__ import annotations
