@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import pegbox
+from pegbox.backbone import fused
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.cli import main
 from pegbox.data.rows import Rows
@@ -218,6 +219,18 @@ def test_predict_keeps_the_users_columns(run: Run, prompt: Path, mood_file: Path
     first = json.loads(every[0])
     assert first["probability bad"] + first["probability good"] == pytest.approx(1, abs=1e-5)
     assert len(every) == 60
+
+
+def test_predict_opens_the_model_in_the_quicker_way_for_few_rows(
+    run: Run, prompt: Path, mood_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(fused, "_loops", lambda: bool(asked.append(1)))
+    many = run("predict", prompt, mood_file, "--text", "text").out.splitlines()
+    assert len(asked) == 1
+    (tmp_path / "few.csv").write_text("".join(mood_file.read_text().splitlines(keepends=True)[:17]))
+    assert run("predict", prompt, "few.csv", "--text", "text").out.splitlines() == many[:17]
+    assert len(asked) == 1
 
 
 def test_predict_may_leave_out_bad_rows(run: Run, prompt: Path, tmp_path: Path) -> None:

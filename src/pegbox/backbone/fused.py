@@ -10,7 +10,9 @@ from __future__ import annotations
 import copy
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MethodType
 from typing import Any
 
@@ -28,9 +30,24 @@ _FAR = 0.1
 """Beyond this share it cannot be the rounding."""
 
 
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
+
+
+@contextmanager
+def left_plain(wanted: bool) -> Iterator[None]:
+    """Within it, models are opened as Transformers wrote them, where that is wanted: for a few rows, fused parts are not worth
+    the second that it takes to load the loops and to try them.
+    """
+    token = _plain.set(wanted)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
 def use(model: Any) -> int:
     """Replaces the parts of a frozen model on a CPU that can be; returns how many were."""
-    fits = model.device.type == "cpu" and model.dtype in _NEAR
+    fits = model.device.type == "cpu" and model.dtype in _NEAR and not _plain.get()
     if not fits or os.environ.get(VARIABLE) == "0" or not _loops():
         return 0
     config = model.config.get_text_config()

@@ -99,6 +99,7 @@ def predict(
 
     Of other tasks: what they answer with, for a file that fits into memory.
     """
+    from pegbox.backbone.fused import left_plain
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
@@ -111,10 +112,15 @@ def predict(
     further, opened = found.further, found.opened
     tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
     first = next(tables)  # complains of a bad file before the model is loaded
-    tuned = opened()
+    with left_plain(len(first.rows) <= FEW):
+        tuned = opened()
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
     aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
+
+
+FEW = 16
+"""Rows in a file for which the model is opened in the quicker way; more are predicted in the faster one."""
 
 
 @dataclass(frozen=True)
