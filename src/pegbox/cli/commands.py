@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import sys
@@ -74,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
+    atexit.register(gc.freeze)  # at its end Python looks through all there is for garbage, which takes half a second
     try:
         app, given, name = application(sys.argv[1:] if arguments is None else arguments)
         status = app(args=given, prog_name=name, standalone_mode=False)

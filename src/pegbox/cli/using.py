@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,28 +101,41 @@ def predict(
 
     Of other tasks: what they answer with, for a file that fits into memory.
     """
-    from pegbox.backbone.fused import left_plain
     from pegbox.cli.predictions import write_predictions
     from pegbox.data.stream import Reading
     from pegbox.data.table import stream_rows
 
     reading = Reading(encoding, not no_quotes, field_limit, on_problem)  # type: ignore[arg-type]  # it is checked there
-    found = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
+    with _starting():
+        found = _here(prompt, model, device) if server is None else _there(prompt, server, key_file)
     if found.task != "classify":
         _answer(found, data, text, fields, reading, as_json)
         return
-    further, opened = found.further, found.opened
+    further = found.further
     tables = stream_rows(data, text, fields=further if fields is None else listed(fields), reading=reading)
     first = next(tables)  # complains of a bad file before the model is loaded
-    with left_plain(len(first.rows) <= FEW):
-        tuned = opened()
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # the user's own columns come back as they were
-    aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
+    few = len(first.rows) <= FEW
+    with _starting() if few else nullcontext():
+        tuned = found.opened(few=few)
+        aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
 
 
 FEW = 16
 """Rows in a file for which the model is opened in the quicker way; more are predicted in the faster one."""
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Within it nothing is looked through for garbage: modules and models are there to stay, and looking takes a second."""
+    wanted = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if wanted:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -130,22 +145,25 @@ class _Found:
     Settings:
         task: its task's name.
         further: the columns that it reads besides the text.
-        opened: loads it: what `write_predictions`, `write_answers` or `write_spans` takes.
+        opened: loads it: what `write_predictions`, `write_answers` or `write_spans` takes; told whether rows are so few that
+            the model is better opened in the quicker way.
     """
 
     task: str
     further: tuple[str, ...]
-    opened: Callable[[], Any]
+    opened: Callable[..., Any]
 
 
 def _here(prompt: str, model: str | None, device: str) -> _Found:
     """An artifact; complains of a damaged one at once."""
     from pegbox.artifact import load, read_prompt, read_task
+    from pegbox.backbone.fused import left_plain
 
     known, task = read_prompt(prompt), read_task(prompt)
 
-    def opened() -> Any:
-        tuned = load(prompt, model, device)
+    def opened(few: bool = False) -> Any:
+        with _starting(), left_plain(few):
+            tuned = load(prompt, model, device)
         return tuned if task.name == "classify" else tuned.predictor
 
     return _Found(task.name, _further(None, task.reads(known)), opened)
@@ -157,7 +175,7 @@ def _there(prompt: str, server: str, key_file: Path | None) -> _Found:
 
     key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
     served = Client(server, key).prompt(prompt)
-    return _Found(served.kind, served.further_fields, lambda: served)
+    return _Found(served.kind, served.further_fields, lambda **_: served)
 
 
 def _answer(found: _Found, data: str, text: str | None, fields: str | None, reading: Any, as_json: bool) -> None:
