@@ -246,8 +246,8 @@ def test_many_rows_are_scored_in_portions_that_change_nothing(monkeypatch: pytes
     filled = backbone.bind(PROMPT.fill(s=VECTORS[0].numpy()), rows, YES_NO)
     want = [bound.score(index, {"s": VECTORS}), bound.score(index, {"s": per_row}), filled.score(index)]
     monkeypatch.setattr(laid, "PORTION", 7)
-    for name, value in {"TOKENS": 60, "KEPT": 50}.items():
-        monkeypatch.setattr(passes, name, value)
+    monkeypatch.setattr(passes, "at_once", lambda: 60)
+    monkeypatch.setattr(passes, "KEPT", 50)
     found = [bound.score(index, {"s": VECTORS}), bound.score(index, {"s": per_row}), filled.score(index)]
     for one, other in zip(found, want, strict=True):
         assert one.shape == other.shape
@@ -255,7 +255,7 @@ def test_many_rows_are_scored_in_portions_that_change_nothing(monkeypatch: pytes
 
 
 def test_a_pass_is_bounded_in_new_and_in_kept_positions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "TOKENS", 12)
+    monkeypatch.setattr(passes, "at_once", lambda: 12)
     monkeypatch.setattr(passes, "KEPT", 30)
 
     class Row:
@@ -265,6 +265,14 @@ def test_a_pass_is_bounded_in_new_and_in_kept_positions(monkeypatch: pytest.Monk
     rows = [Row(3, 0), Row(3, 0), Row(4, 0), Row(4, 0), Row(20, 0), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 10), Row(1, 50)]
     found = passes.batches(rows)  # type: ignore[arg-type]
     assert found == [[5, 6, 7], [8], [9], [0, 1, 2], [3], [4]]
+
+
+def test_a_pass_grows_with_the_threads_up_to_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    for threads in (1, 2, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        sizes.append(passes.at_once())
+    assert sizes == [2048, 4096, 8192]
 
 
 def test_a_single_request_keeps_the_prompts_beginning_and_not_the_users_text(backbone: HuggingFaceBackbone) -> None:

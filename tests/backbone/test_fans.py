@@ -96,7 +96,7 @@ def run(length: int) -> KeysValues:
 def test_rows_that_look_back_on_the_same_stay_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     from pegbox.backbone import passes as passes_module
 
-    monkeypatch.setattr(passes_module, "TOKENS", 12)
+    monkeypatch.setattr(passes_module, "at_once", lambda: 12)
     heads = [(run(4),), (run(2),), (run(3),)]
     rows = [Row(head, (1, 2, 3), 3, variant, at) for variant in (0, 1) for at, head in enumerate(heads)]
     assert batches(rows) == [[1, 4, 2, 5], [0, 3]]  # 12 tokens, the shorter pasts first

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from pegbox.backbone.engine import Head
 from pegbox.backbone.frozen import Front
 from pegbox.backbone.layout import Ids
 
 TOKENS = 2048
-"""New positions in one pass when no gradient is asked for: enough for the products, few enough for the processor's caches."""
+"""New positions in one pass when no gradient is asked for, of each thread: enough for products, few enough for caches."""
+_MOST_THREADS = 4
+"""Threads for which a pass grows."""
 SLACK = 48
 """Positions of padding in a pass that cost no more than another pass; beside these, an eighth of the real ones is borne."""
 KEPT = 16384
@@ -51,15 +55,20 @@ class Plan:
     only: Sequence[int] | None = None
 
 
+def at_once() -> int:
+    """New positions in one pass when no gradient is asked for."""
+    return TOKENS * min(_MOST_THREADS, torch.get_num_threads())
+
+
 def batches(rows: Sequence[Row], tokens: int | None = None) -> list[list[int]]:
     """Positions of rows of near length, together at most so many new and KEPT earlier positions, of which few are padding.
 
     Rows that look back on the same stay together, where that is so for all: what they look back on is then held once.
 
     Settings:
-        tokens: how many new positions at most; None: TOKENS.
+        tokens: how many new positions at most; None: `at_once`.
     """
-    limit = TOKENS if tokens is None else tokens
+    limit = at_once() if tokens is None else tokens
     found: list[list[int]] = [[]]
     most = real = 0
     for some in sorted(_units(rows, limit), key=lambda some: (_width(rows, some), rows[some[0]].past)):
