@@ -91,7 +91,8 @@ class Core:
         return found if self._softcap is None else torch.tanh(found / self._softcap) * self._softcap
 
     def _output(self, weight: torch.Tensor) -> Matrix:
-        if self._head is None or self._head.weight.data_ptr() != weight.data_ptr():
+        """The output matrix, for products."""
+        if self._head is None or not self._head.holds(weight):
             self._head = Matrix(weight, parts=[weight], twice=kept_twice(self.model))
         return self._head
 

@@ -28,8 +28,6 @@ _NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 """How far a part's result may lie from what it was, as a share of its length, by number type."""
 _FAR = 0.1
 """Beyond this share it cannot be the rounding."""
-
-
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
 
 
@@ -58,8 +56,10 @@ def use(model: Any) -> int:
     with torch.no_grad():
         for part in reversed(parts):  # a layer's parts before the layer
             forward = _forward_of(part, config)
+            if forward is None:
+                continue
             part.matrices, part.twice, part.is_last = {}, twice, False
-            if forward is not None and _same(part, forward, given, model.base_model):
+            if _same(part, forward, given, model.base_model):
                 part.forward = MethodType(forward, part)
                 replaced += 1
     for last in list(getattr(model.base_model, "layers", ()))[-1:]:

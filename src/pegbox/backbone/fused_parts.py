@@ -5,6 +5,7 @@ Each runs as Transformers wrote it wherever its weights are trained, or an adapt
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,9 +51,10 @@ def attention_forward(
         "attention_mask": attention_mask,
         "past_key_values": past_key_values,
     }
-    if not _attends(self, hidden_states, **named):
+    asked = _asked(self, hidden_states, **named)
+    if asked is None:
         return type(self).forward(self, hidden_states, **named, **rest)
-    return times(_attended(self, hidden_states, **named), joined(self, "o_proj")), None
+    return times(_attended(self, hidden_states, asked), joined(self, "o_proj")), None
 
 
 def layer_forward(
@@ -71,10 +73,12 @@ def layer_forward(
         "past_key_values": past_key_values,
     }
     again = self.training and getattr(self, "gradient_checkpointing", False)  # Transformers' own forward sees to that
-    if again or not _has_ours(self) or not _fits(self, hidden_states) or not _attends(heads, hidden_states, **named):
+    ours = not again and _has_ours(self) and _fits(self, hidden_states)
+    asked = _asked(heads, hidden_states, **named) if ours else None
+    if asked is None:
         return type(self).forward(self, hidden_states, **named, **rest)
     x, beside = norm_beside(hidden_states, first.weight, first.variance_epsilon)
-    x = _attended(heads, x, **named)
+    x = _attended(heads, x, asked)
     places = attention.places_read() if self.is_last and not _watched(self) else None
     if places is not None:
         x, beside = (some.reshape(-1, some.shape[-1])[places] for some in (x, beside))
@@ -113,41 +117,54 @@ def _is_norm(part: Any, x: torch.Tensor) -> bool:
     return bool(x.dtype == part.weight.dtype and not part.weight.requires_grad)
 
 
-def _attends(
+@dataclass(frozen=True)
+class _Asked:
+    """What an attention looks back on.
+
+    Settings:
+        angles: cosines and sines of the new positions' places.
+        cache: where keys and values are laid up; None: nowhere.
+        kept: those laid up before, where there are any.
+        branches: that the new positions are parted into.
+    """
+
+    angles: tuple[torch.Tensor, torch.Tensor]
+    cache: Any
+    kept: tuple[torch.Tensor, torch.Tensor] | None
+    seen: attention.Seen
+    branches: int
+
+
+def _asked(
     part: Any,
     x: torch.Tensor,
     position_embeddings: tuple[torch.Tensor, torch.Tensor],
     attention_mask: torch.Tensor | None,
     past_key_values: Any,
-) -> bool:
-    """Whether `_attended` knows what these ask for, and may hold so many scores."""
+) -> _Asked | None:
+    """What these ask of an attention; None where it is not known here, or there are too many scores to be held."""
     fan, kept = attention.current_fan(), _kept(past_key_values, part.layer_idx)
     rows, width = x.shape[:2]
     past, branches = 0 if kept is None else kept[0].shape[2], 1 if fan is None else fan.branches
     plain = attention_mask is None or (attention_mask.dtype == torch.bool and attention_mask.shape[-1] == past + width)
     known = plain and position_embeddings[0].shape[-1] == part.head_dim and linears(part, *HEADS)
     heads = part.q_proj.out_features // part.head_dim
-    return known and attention.fits(rows * heads * width * (past + width // branches))
+    if not known or not attention.fits(rows * heads * width * (past + width // branches)):
+        return None
+    return _Asked(position_embeddings, past_key_values, kept, attention.seen(attention_mask, fan, past), branches)
 
 
-def _attended(
-    part: Any,
-    x: torch.Tensor,
-    position_embeddings: tuple[torch.Tensor, torch.Tensor],
-    attention_mask: torch.Tensor | None,
-    past_key_values: Any,
-) -> torch.Tensor:
+def _attended(part: Any, x: torch.Tensor, asked: _Asked) -> torch.Tensor:
     """An attention's results, before its output matrix. Shape: x [N, T, H]; result [N, T, heads D]."""
-    fan, kept = attention.current_fan(), _kept(past_key_values, part.layer_idx)
-    past, branches = 0 if kept is None else kept[0].shape[2], 1 if fan is None else fan.branches
     heads, groups = (layer.out_features // part.head_dim for layer in (part.q_proj, part.k_proj))
-    query, *new = turned(times(x, joined(part, *HEADS[:3])), *position_embeddings, heads, groups, branches)
-    if past_key_values is not None and attention.keeps():
-        past_key_values.update(*new, part.layer_idx)
+    query, *new = turned(times(x, joined(part, *HEADS[:3])), *asked.angles, heads, groups, asked.branches)
+    if asked.cache is not None and attention.keeps():
+        asked.cache.update(*new, part.layer_idx)
+    kept = asked.kept
     if kept is None:
         nothing = new[0].new_empty(len(x), groups, 0, part.head_dim)
         kept = nothing, nothing
-    return attended(query, kept, (new[0], new[1]), attention.seen(attention_mask, fan, past), part.scaling)
+    return attended(query, kept, (new[0], new[1]), asked.seen, part.scaling)
 
 
 def _kept(cache: Any, layer: int) -> tuple[torch.Tensor, torch.Tensor] | None:

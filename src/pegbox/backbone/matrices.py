@@ -56,6 +56,10 @@ class Matrix:
     def __reduce__(self) -> tuple[Any, ...]:
         return Matrix, self._given  # what is laid out can be made again, and not be written down
 
+    def holds(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> bool:
+        """Whether these lie in its numbers: parameters may be exchanged for others."""
+        return _lies_in(weight, self.weight) and _lies_in(bias, self.bias)
+
     def times(self, x: torch.Tensor, plus: torch.Tensor | None = None) -> torch.Tensor:
         """Products with the rows of x, and what is to be added to them. Shape: x [R, I]; plus and result [R, O]."""
         if self._is_few(x, len(self.weight)):
@@ -137,7 +141,7 @@ def joined(part: Any, *names: str) -> Matrix:
     """
     layers = [getattr(part, name) for name in names]
     found: Matrix | None = part.matrices.get(names)
-    if found is None or not all(_lies_in(layer.weight, found.weight) and _lies_in(layer.bias, found.bias) for layer in layers):
+    if found is None or not all(found.holds(layer.weight, layer.bias) for layer in layers):
         weight, bias = _one_matrix(layers, "weight"), None if layers[0].bias is None else _one_matrix(layers, "bias")
         found = part.matrices[names] = Matrix(weight, bias, [layer.weight for layer in layers], part.twice)
     return found

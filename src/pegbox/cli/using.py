@@ -33,6 +33,9 @@ from pegbox.cli.options import (
 )
 from pegbox.cli.printing import aloud, print_json
 
+FEW = 16
+"""Rows in a file for which the model is opened in the quicker way; more are predicted in the faster one."""
+
 
 def evaluate(
     prompt: Folder,
@@ -120,10 +123,6 @@ def predict(
     with _starting() if few else nullcontext():
         tuned = found.opened(few=few)
         aloud(write_predictions(tuned, itertools.chain([first], tables), sys.stdout, as_json=as_json, proba=proba))
-
-
-FEW = 16
-"""Rows in a file for which the model is opened in the quicker way; more are predicted in the faster one."""
 
 
 @contextmanager
