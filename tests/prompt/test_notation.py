@@ -47,11 +47,20 @@ CHAT = st.tuples(st.lists(EARLIER, max_size=3), segments(answer=True)).map(
 DEEP = st.none() | st.builds(DeepSlot, SLOT_NAMES, st.integers(1, 999))
 
 
-def deepened(turns: tuple[Turn, ...], deep: DeepSlot | None) -> tuple[Turn, ...]:
-    return turns if deep is None else (Turn(turns[0].role, (deep, *turns[0].segments)), *turns[1:])
+def deepened(turns: tuple[Turn, ...], deep: DeepSlot | None, at: int) -> tuple[Turn, ...]:
+    """With a deep slot before everything, or after so many of the segments before the answer."""
+    if deep is None:
+        return turns
+    places = [(0, 0)]
+    for number, turn in enumerate(turns):
+        until = next((n for n, segment in enumerate(turn.segments) if isinstance(segment, Answer)), len(turn.segments))
+        places += [(number, place) for place in range(until + 1) if place or any(one.segments for one in turns[:number])]
+    number, place = places[at % len(places)]
+    parts = turns[number].segments
+    return (*turns[:number], Turn(turns[number].role, (*parts[:place], deep, *parts[place:])), *turns[number + 1 :])
 
 
-PROMPTS = st.builds(deepened, st.one_of(PLAIN, CHAT), DEEP).filter(distinct).map(Prompt)
+PROMPTS = st.builds(deepened, st.one_of(PLAIN, CHAT), DEEP, st.integers(0, 9)).filter(distinct).map(Prompt)
 
 
 @settings(max_examples=150, deadline=None)
@@ -70,15 +79,21 @@ def test_a_deep_slot_stands_before_everything_and_in_a_chat_before_the_turns() -
     assert chat.turns[0] == Turn("system", (DeepSlot("steer", 8), Text("Sort.")))
     assert parse("[system] [deep steer 8]Sort. [user] {text} [assistant] [answer]") == chat
     assert format(chat) == "[deep steer 8] [system] Sort. [user] {text} [assistant] [answer]"
-    for late in (
-        "Text: [deep a 8]{text}[answer]",
-        "[soft s 2][deep a 8]{text}[answer]",
-        "[deep a 1][deep b 1][answer]",
-    ):
-        with pytest.raises(PromptError, match=r"something before \[deep"):
-            parse(late)
+    for twice in ("[deep a 1][deep b 1][answer]", "[deep a 1]{text}[deep b 1] so [answer]"):
+        with pytest.raises(PromptError, match=r"deep slots 'a' and 'b'\n  expected: one deep slot"):
+            parse(twice)
     with pytest.raises(PromptError, match="words before the first turn"):
         parse("[deep steer 8] so [user] {text} [assistant] [answer]")
+
+
+def test_a_deep_slot_further_on_stays_where_it_is() -> None:
+    assert parse("Text: [deep a 8]{text}[answer]").infix == DeepSlot("a", 8)
+    assert parse("[deep a 8]{text}[answer]").infix is None
+    assert parse("{text}[soft a 8] so [answer]").infix is None
+    chat = parse("[system] Sort. [user] {text} [deep steer 8] [assistant] [answer]")
+    assert chat.turns[1] == Turn("user", (Field("text"), Text(" "), DeepSlot("steer", 8)))
+    assert format(chat) == "[system] Sort. [user] {text} [deep steer 8] [assistant] [answer]"
+    assert chat.infix == DeepSlot("steer", 8)
 
 
 def test_every_kind_of_segment_is_read() -> None:

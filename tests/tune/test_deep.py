@@ -96,6 +96,46 @@ def test_where_it_goes(written: str, placed: str | None, tiny_backbone: HuggingF
     assert format(found) == (placed or f"[deep prefix 6] {written}")
 
 
+@pytest.mark.parametrize(
+    ("written", "placed"),
+    [
+        (WRITTEN, r"Sort.\nDay: {text}[deep infix 6]\nMood: [answer]"),
+        (r"{text}[answer]", r"{text}[deep infix 6]\n[answer]"),
+        ("{text} [answer]", r"{text}[deep infix 6]\n[answer]"),
+        ("[hard infix] {text} is [answer]", "[hard infix] {text}[deep infix_ 6] is [answer]"),
+        (r"{text}\nThe word {word} is [answer]", r"{text}[deep infix 6]\nThe word {word} is [answer]"),
+        ("[user] {text} [assistant] [answer]", "[user] {text}[deep infix 6] [assistant] [answer]"),
+        ("[turns] {turns} [assistant] [answer]", r"[turns] {turns} [assistant] [deep infix 6]\n[answer]"),
+        ("{text}[deep mine 3] so [answer]", "{text}[deep mine 3] so [answer]"),
+    ],
+)
+def test_where_it_goes_after_the_text(written: str, placed: str, tiny_backbone: HuggingFaceBackbone) -> None:
+    assert format(deep_slot(parse(written), "after", 6, tiny_backbone)) == placed
+
+
+def test_after_the_text_it_learns_from_a_text_read_once(tiny_backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    schedule = Schedule(learning_rates=(0.05, 0.1), steps=30, patience=9)
+    prompt, trail = tuned(Deep(place="after", schedule=schedule), tiny_backbone, moods)
+    assert trail.of("dev")[-1]["loss"] < 0.5 * trail.of("dev")[0]["loss"]
+    assert format(prompt) == r"Sort.\nDay: {text}[deep infix 20]\nMood: [answer]"
+    tail = len(tiny_backbone.encode("\nMood: "))
+    steps = [event["tokens"] for event in trail.of("step") if event["step"] in (26, 27)]
+    assert steps[1] - steps[0] == 8 * 2 * tail  # forward and back; the text is not among them
+    again, _ = tuned(Deep(place="after", schedule=schedule), tiny_backbone, moods)
+    assert again == prompt
+
+
+@pytest.mark.parametrize("written", [WRITTEN, "[user] {text} [assistant] Mood: [answer]"])
+def test_after_the_text_it_is_tuned_on(written: str, tiny_backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    method = Deep(place="after", length=8, schedule=Schedule(learning_rates=(0.3,), steps=16))
+    first, trail = tuned(method, tiny_backbone, moods, written)
+    best = min(event["loss"] for event in trail.of("dev"))
+    assert best < trail.of("dev")[0]["loss"]
+    _, trail = tuned(method, tiny_backbone, moods, first)
+    assert trail.of("dev")[0]["loss"] == pytest.approx(best, abs=1e-4)
+    assert trail.of("dev")[-1]["loss"] != trail.of("dev")[0]["loss"]
+
+
 def test_so_many_positions_as_are_asked_for(tiny_backbone: HuggingFaceBackbone) -> None:
     prompt = deep_slot(parse(WRITTEN), "instead", 14, tiny_backbone)
     expected = tiny_backbone.keys_values(tiny_backbone.encode("Sort.\nDay:Sort"))
@@ -141,5 +181,5 @@ def test_soft_slots_go_behind_a_filled_deep_one(tiny_backbone: HuggingFaceBackbo
 def test_settings_are_checked() -> None:
     with pytest.raises(SettingsError, match="length=1"):
         Deep(length=1)
-    with pytest.raises(SettingsError, match="place='after'"):
-        Deep(place="after")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="place='both'"):
+        Deep(place="both")  # type: ignore[arg-type]

@@ -110,6 +110,11 @@ def places_read() -> torch.Tensor | None:
     return _read.get()
 
 
+def frozen() -> int:
+    """For how many of the first keys and values no gradient is formed."""
+    return _frozen.get()
+
+
 def current_fan() -> Fan | None:
     """The fan whose branches the new positions are."""
     return _fan.get()
@@ -190,7 +195,7 @@ def _fan_attention(
     """
     rows, heads, width, size = query.shape
     groups, each, past = key.shape[1], width // fan.branches, fan.past
-    kept = _frozen.get() > 0 and torch.is_grad_enabled()
+    kept = _frozen.get() >= past and torch.is_grad_enabled()
     old_keys, old_values = (part[:, :, :past].detach() if kept else part[:, :, :past] for part in (key, value))
     new_keys, new_values = (p[:, :, past:].reshape(rows, groups, fan.branches, each, -1) for p in (key, value))
     asked = query.view(rows, groups, heads // groups, fan.branches, each, size).transpose(2, 3)

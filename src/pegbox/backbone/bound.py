@@ -22,6 +22,7 @@ from pegbox.backbone.stems import stemmed, worth_it
 from pegbox.backbone.storage import Block
 from pegbox.backbone.trees import groves, read_folded
 from pegbox.data.rows import Rows
+from pegbox.errors import PromptError
 from pegbox.prompt import Prompt
 
 PACKED = 512
@@ -77,20 +78,44 @@ class HuggingFaceBound(LaidOut):
     @property
     def given(self) -> int:
         """See `LaidOut.given`."""
-        return sum(run.length for run in self._frozen.given)
+        return sum(run.length for run in (*self._frozen.given, *self._frozen.infix))
 
     def _plan(self, asked: list[int], now: Variants, only: Sequence[int] | None = None) -> Plan:
         """Where what is live begins, and what all the rows asked about look back on there."""
         whole = len(self._layouts[0])
         first = min((self._places[name] for name in now.names), default=whole)
-        if any(not run for runs in now.words.values() for run in runs):
+        if self.prompt.infix is not None:
+            first = self._before_infix(first)
+        elif any(not run for runs in now.words.values() for run in runs):
             first = 0  # a slot without words could leave no position to read the answer from
-        if first <= min(self._own_pieces, default=0) and now.needs_gradient and self._long.intersection(asked):
+        elif first <= min(self._own_pieces, default=0) and now.needs_gradient and self._long.intersection(asked):
             first = 0  # a pass over so long a text is not held for the way back, which nothing kept may stand before
         plan = Plan(asked, first, first == whole, self._front(first, first == whole), [], [], only)
         plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
+
+    def _before_infix(self, first: int) -> int:
+        """The place of the deep slot, up to which all is read before what looks back on the slot is.
+
+        Raises: PromptError where a slot is live that stands before it.
+        """
+        assert self.prompt.infix is not None
+        place = self._places[name := self.prompt.infix.name]
+        if first < place:
+            live = next(slot for slot, at in self._places.items() if at == first)
+            raise PromptError(
+                f"the slot {live!r} to be learned or tried before the deep slot {name!r}",
+                "open slots only after a deep slot that stands after something",
+                f"fill {live!r} first, or let the deep slot stand first in the prompt",
+            )
+        return place
+
+    def _infixes(self, now: Variants) -> tuple[Head, ...]:
+        """For each variant the keys and values of a deep slot that does not stand first."""
+        if self.prompt.infix is None:
+            return ((),) * now.count
+        return now.heads or (self._frozen.infix,) * now.count
 
     def _front(self, first: int, whole: bool) -> Front:
         """What is frozen before piece number `first`; worked out once."""
@@ -99,6 +124,7 @@ class HuggingFaceBound(LaidOut):
             shared = common_start(codes)
             if whole:  # nothing is live: leave at least the position that is read
                 shared = shared[: min(map(len, codes)) - 1]
+            if whole or self.prompt.infix is not None:
                 one = len({self._kin(row) for row in range(len(codes))}) == 1
                 if one and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
                     shared = shared[: len(self._flat(self._layouts[0][: self._own_pieces[0]]))]
@@ -112,7 +138,11 @@ class HuggingFaceBound(LaidOut):
         A slot that stands before all the rows' own texts is the same for every row: it is run once for each variant, and the
         gradient flows back through its keys and values.
         """
-        before = now.heads or (self._frozen.shared(plan.front.shared),) * now.count
+        shared = self._frozen.shared(plan.front.shared)
+        if self.prompt.infix is None:
+            before = now.heads or (shared,) * now.count
+        else:  # it comes after what each row has of its own
+            before = tuple((*shared, *infix) if not plan.front.blocks else shared for infix in self._infixes(now))
         if plan.commons:
             return [(head, len(common)) for head, common in zip(before, plan.commons, strict=True)]
         if plan.whole or plan.front.blocks or now.per_row or len(plan.asked) == 1:
@@ -176,13 +206,14 @@ class HuggingFaceBound(LaidOut):
             room: positions that must be left after each.
         """
         owns = [()] * len(some) if plan.whole else self._frozen.own(plan.front, [plan.asked[at] for at in some])
+        infixes = self._infixes(now) if plan.front.blocks else ((),) * now.count
         rows = []
-        for variant, (head, skip) in enumerate(plan.stems):
+        for variant, ((head, skip), infix) in enumerate(zip(plan.stems, infixes, strict=True)):
             for at, own in zip(some, owns, strict=True):
                 row = plan.asked[at]
                 tail = self._tail(plan, row, now, variant)[skip:]
                 for way in self._ways(plan, at) if answered else ((),):
-                    rows.append(Row((*head, *own), tail + way, len(tail), variant, at))
+                    rows.append(Row((*head, *own, *infix), tail + way, len(tail), variant, at))
                     self._check_room(rows[-1].past + room + (skip if plan.commons else 0) + len(rows[-1].codes), row)
         return rows
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the field's name for it
+from torch.autograd.function import Function, once_differentiable
 from transformers import DynamicCache
 
 from pegbox.backbone import attention, fused
@@ -250,10 +251,13 @@ class Engine(Core):
         count: int,
     ) -> tuple[torch.Tensor, Any]:
         """Last hidden states and what is kept, of `count` positions that look back on up to `past` earlier ones."""
-        moving = any(run.keys.requires_grad for head in heads for run in head)
+        if ends_alone(heads):
+            past -= max(head[-1].length for head in heads)
+        elif any(_moves(run) for head in heads for run in head):
+            past = 0
         long = torch.is_grad_enabled() and cache is None and count >= CHECKPOINTED
         places = None if long else attention.places_read()  # what is worked out again is not told of them
-        with attention.frozen_past(0 if moving else past), attention.reading(places), checkpointed(self.model, long):
+        with attention.frozen_past(past), attention.reading(places), checkpointed(self.model, long):
             found = self.body(
                 inputs_embeds=embeds.to(self.dtype),
                 attention_mask=mask,
@@ -312,12 +316,58 @@ def side_by_side(heads: Sequence[Head], width: int) -> list[tuple[torch.Tensor, 
     """
     rows: dict[Head, int] = {}
     which = [rows.setdefault(head, len(rows)) for head in heads]
-    moving = torch.is_grad_enabled() and any(run.keys.requires_grad for head in rows for run in head)
-    made = [_stacked(list(rows), width, side) if moving else _laid(list(rows), width, side) for side in ("keys", "values")]
+    some = list(rows)
+    made = _laid_ended(some, width) if torch.is_grad_enabled() and ends_alone(some) else _both_laid(some, width)
     if which != list(range(len(heads))):
         at = torch.tensor(which, device=made[0][0].device)
         made = [[layer[at] for layer in side] for side in made]
     return list(zip(*made, strict=True))
+
+
+def ends_alone(heads: Sequence[Head]) -> bool:
+    """Whether a gradient is asked for the last of each row's runs, and for no other."""
+    return bool(heads) and all(head and _moves(head[-1]) and not any(map(_moves, head[:-1])) for head in heads)
+
+
+def _moves(run: KeysValues) -> bool:
+    return run.keys.requires_grad or run.values.requires_grad
+
+
+def _both_laid(heads: Sequence[Head], width: int) -> list[list[torch.Tensor]]:
+    """Keys and values of rows, padded on the left. Shape: twice for each layer [N, heads, width, D]."""
+    moving = torch.is_grad_enabled() and any(_moves(run) for head in heads for run in head)
+    return [_stacked(heads, width, side) if moving else _laid(heads, width, side) for side in ("keys", "values")]
+
+
+def _laid_ended(heads: Sequence[Head], width: int) -> list[list[torch.Tensor]]:
+    """The same where a gradient is asked for the last of each row's runs alone."""
+    ends = dict.fromkeys(head[-1] for head in heads)
+    made = _Ended.apply(heads, width, *(side for end in ends for side in (end.keys, end.values)))  # type: ignore[no-untyped-call]
+    return [list(made[: len(made) // 2]), list(made[len(made) // 2 :])]
+
+
+class _Ended(Function):
+    """Rows laid as by `_laid`; on the way back each end gets the sum of what its rows ask of it, and nothing else is formed."""
+
+    @staticmethod
+    def forward(ctx: Any, heads: Sequence[Head], width: int, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        places: dict[KeysValues, list[int]] = {}
+        for row, head in enumerate(heads):
+            places.setdefault(head[-1], []).append(row)
+        ctx.places, ctx.rows = [(end.length, rows) for end, rows in places.items()], len(heads)
+        ctx.set_materialize_grads(False)
+        return (*_laid(heads, width, "keys"), *_laid(heads, width, "values"))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        found: list[torch.Tensor] = []
+        half = len(given) // 2
+        for length, rows in ctx.places:
+            some = slice(None) if len(rows) == ctx.rows else rows
+            for side in (given[:half], given[half:]):
+                found.append(torch.stack([layer[some, :, layer.shape[2] - length :].sum(0) for layer in side]))
+        return None, None, *found
 
 
 def _laid(heads: Sequence[Head], width: int, side: str) -> list[torch.Tensor]:

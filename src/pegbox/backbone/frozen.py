@@ -91,7 +91,16 @@ class Frozen:
 
     @cached_property
     def given(self) -> Head:
-        """The deep slot's keys and values, where the prompt has one that is filled."""
+        """The deep slot's keys and values, where the prompt begins with one that is filled."""
+        return self._deep if self._prompt.infix is None else ()
+
+    @cached_property
+    def infix(self) -> Head:
+        """The deep slot's keys and values, where one that is filled stands further on."""
+        return () if self._prompt.infix is None else self._deep
+
+    @property
+    def _deep(self) -> Head:
         slots = [slot for slot in self._prompt.slots.values() if isinstance(slot, DeepSlot) and slot.vectors is not None]
         return tuple(given_run(torch.tensor(slot.vectors), self._engine) for slot in slots)
 

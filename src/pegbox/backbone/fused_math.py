@@ -142,6 +142,7 @@ class _Attended(Function):
         values: torch.Tensor,
         seen: Seen,
         scale: float,
+        frozen: int,
     ) -> torch.Tensor:
         rows, groups, branches, copies, each, size = query.shape
         past, branched = old_keys.shape[2], (rows * groups * branches, -1, size)
@@ -159,7 +160,7 @@ class _Attended(Function):
         if past:
             made.view(whole.shape).baddbmm_(old, old_values)
         ctx.save_for_backward(query, old_keys, old_values, keys, values, old, new)
-        ctx.scale, ctx.shape, ctx.lines = scale, (rows, groups, branches, copies, each, size), lines[:2]
+        ctx.frozen, ctx.scale, ctx.shape, ctx.lines = frozen, scale, (rows, groups, branches, copies, each, size), lines[:2]
         return made.view(ctx.shape)
 
     @staticmethod
@@ -177,14 +178,21 @@ class _Attended(Function):
         found: list[torch.Tensor | None] = [None, None]
         if past:
             of_query.view(whole.shape).baddbmm_(of_old, old_keys)
-            sizes = (rows, groups, past, -1)
-            found = [
-                torch.bmm(part.transpose(1, 2), other).view(sizes) if wanted else None
-                for part, other, wanted in zip((of_old, old), (whole, of_whole), ctx.needs_input_grad[1:3], strict=True)
-            ]
+            pairs = zip((of_old, old), (whole, of_whole), ctx.needs_input_grad[1:3], strict=True)
+            found = [_of_past(part, other, ctx.frozen, rows) if wanted else None for part, other, wanted in pairs]
         of_keys, of_values = torch.bmm(of_new.transpose(1, 2), query), torch.bmm(new.transpose(1, 2), change)
         width = (rows, groups, -1, query.shape[2])
-        return of_query.view(ctx.shape), *found, of_keys.view(width), of_values.view(width), None, None
+        return of_query.view(ctx.shape), *found, of_keys.view(width), of_values.view(width), None, None, None
+
+
+def _of_past(shares: torch.Tensor, by: torch.Tensor, frozen: int, rows: int) -> torch.Tensor:
+    """The gradient of kept keys or values, 0 where they are frozen.
+
+    Shape: shares [N groups, ..., P]; by [N groups, ..., D]; result [N, groups, P, D].
+    """
+    made = by.new_zeros(len(by), shares.shape[-1], by.shape[-1])
+    made[:, frozen:] = torch.bmm(shares[..., frozen:].transpose(1, 2), by)
+    return made.view(rows, -1, *made.shape[1:])
 
 
 def norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -225,12 +233,16 @@ def attended(
     new: tuple[torch.Tensor, torch.Tensor],
     seen: Seen,
     scale: float,
+    frozen: int = 0,
 ) -> torch.Tensor:
     """Scaled dot-product attention over kept keys and values, and over those of the own branch.
+
+    Settings:
+        frozen: for how many of the first kept ones no gradient is formed.
 
     Shape: query [N, groups, branches, heads / groups, T / branches, D]; old twice [N, groups, P, D]; new twice [N, groups, T,
         D]; result [N, T, heads D].
     """
-    made: torch.Tensor = _Attended.apply(query, *old, *new, seen, scale)  # type: ignore[no-untyped-call]
+    made: torch.Tensor = _Attended.apply(query, *old, *new, seen, scale, frozen)  # type: ignore[no-untyped-call]
     rows, groups, branches, copies, each, size = query.shape
     return made.permute(0, 2, 4, 1, 3, 5).reshape(rows, branches * each, groups * copies * size)

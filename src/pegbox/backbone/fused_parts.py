@@ -164,7 +164,7 @@ def _attended(part: Any, x: torch.Tensor, asked: _Asked) -> torch.Tensor:
     if kept is None:
         nothing = new[0].new_empty(len(x), groups, 0, part.head_dim)
         kept = nothing, nothing
-    return attended(query, kept, (new[0], new[1]), asked.seen, part.scaling)
+    return attended(query, kept, (new[0], new[1]), asked.seen, part.scaling, attention.frozen())
 
 
 def _kept(cache: Any, layer: int) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -63,6 +63,10 @@ class Frame:
     end: int
     rest: Ids = ()
 
+    def place(self, slot: str) -> int:
+        """Which piece a slot is."""
+        return next(at for at, piece in enumerate(self.pieces) if isinstance(piece, Slot) and piece.name == slot)
+
 
 class Speller:
     """A tokenizer reduced to what layouts need.
@@ -135,16 +139,17 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
     """The prompt's layout: fixed ids, and the places of slots and fields.
 
     A model that starts its texts with no token of its own reads the end of another text first, where otherwise an empty field
-    could leave it with nothing to read. A deep slot stands before all this, a chat template's beginning included; the keys and
-    values of a start token are among its own, so none follows it.
+    could leave it with nothing to read. A deep slot that comes first stands before all this, a chat template's beginning
+    included; the keys and values of a start token are among its own, so none follows it.
 
-    Raises: BackboneError when chat turns do not fit the model's template.
+    Raises: BackboneError when chat turns do not fit the model's template; PromptError when nothing is read after a deep slot.
     """
     own = _turns_at(prompt)
     # a user's turn in place of the row's own, whose piece then holds all that the template writes around them
     roles = ["user" if turn.role == TURNS else turn.role for turn in prompt.turns]
     between = speller.between(roles) if prompt.is_chat else None
-    deep = next((Slot(name) for name, slot in prompt.slots.items() if isinstance(slot, DeepSlot)), None)
+    first = next(iter(prompt))
+    deep = Slot(first.name) if isinstance(first, DeepSlot) else None
     begin = speller.structure(between[0]) if between else () if deep else speller.start
     pieces: list[Piece] = [() if own == 0 else begin]
     end: Ids = ()
@@ -163,7 +168,7 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
                 pieces.append(_one(speller, pending))
                 pending = ""
                 continue
-            if isinstance(segment, DeepSlot):
+            if segment is first and deep:
                 continue
             pending, lent = _lend_space(pending)
             pieces.append(_one(speller, pending))
@@ -177,8 +182,20 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
                 pieces.append(speller.structure(between[number + 1]))
     if not speller.after and not any(_never_empty(piece, prompt) for piece in pieces):
         pieces.insert(0, (speller.eos,))
-    first = [deep] if deep else []
-    return Frame(_merged([*first, *pieces]), spaced, end[0] if end else speller.eos, end)
+    framed = Frame(_merged([*([deep] if deep else []), *pieces]), spaced, end[0] if end else speller.eos, end)
+    _check_read_after(framed, prompt)
+    return framed
+
+
+def _check_read_after(framed: Frame, prompt: Prompt) -> None:
+    """Raises PromptError where there may be nothing between a deep slot and the answer, so that nothing looks back on it."""
+    infix = prompt.infix
+    if infix and not any(_never_empty(piece, prompt) for piece in framed.pieces[framed.place(infix.name) + 1 :]):
+        raise PromptError(
+            f"nothing between [deep {infix.name} {infix.length}] and the answer",
+            "words that the model reads there, looking back on the slot",
+            f"write for example [deep {infix.name} {infix.length}]\\nLabel: [answer]",
+        )
 
 
 def _never_empty(piece: Piece, prompt: Prompt) -> bool:

@@ -15,7 +15,7 @@ import itertools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 
@@ -49,6 +49,8 @@ class Passage:
         keep: whether its keys and values are kept, to go on from.
         stem: what it branched off from, which is its head now; see `branch_off`.
         values: what stands in the prompt's slots for this row.
+        later: once the codes are read, the keys and values of a deep slot that it looks back on from there, and the codes that
+            are to be read then; None: there are none.
 
     Shape: states [wanted, H], once it is read to its end.
     """
@@ -60,17 +62,43 @@ class Passage:
     wanted: int = 1
     keep: bool = False
     stem: Passage | None = None
+    later: tuple[Head, Ids] | None = None
     states: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self._go_past()
 
     @property
     def done(self) -> bool:
-        return not self.codes
+        return not self.codes and not self.later
 
     @property
     def part(self) -> Ids:
         """What is read in the next pass: the positions that are asked for come all in the last one."""
-        before = len(self.codes) - self.wanted
+        before = len(self.codes) - self.asked
         return self.codes[: min(before, CHUNK)] if before > CHUNK else self.codes
+
+    @property
+    def asked(self) -> int:
+        """Of how many of the codes' last positions the hidden states are asked for."""
+        return 0 if self.later else self.wanted
+
+    @property
+    def length(self) -> int:
+        """Positions that it looks back on, and those still to be read."""
+        infix, later = self.later or ((), ())
+        return sum(run.length for run in (*self.head, *infix)) + len(self.codes) + len(later)
+
+    def begin_at(self, stem: Passage, length: int) -> None:
+        """Goes on from a stem, which holds so many of the positions that are to be read."""
+        self.head, self.codes, self.stem = stem.head, self.codes[length:], stem
+        self._go_past()
+
+    def _go_past(self) -> None:
+        """Where all before a deep slot is read, looks back on that too."""
+        if self.later and not self.codes:
+            infix, self.codes = self.later
+            self.head, self.later = (*self.head, *infix), None
 
     def go_on(self, token: int) -> None:
         """Adds a token that was written, to be read next."""
@@ -83,6 +111,14 @@ class Passage:
             self.head = _joined(self.head, kept)
         if self.done:
             self.states = states[read - self.wanted : read]
+        self._go_past()
+
+
+class _Tail(NamedTuple):
+    """A row's codes up to the answer, in two parts where a deep slot stands between them."""
+
+    codes: Ids
+    later: Ids
 
 
 @dataclass(frozen=True)
@@ -118,7 +154,8 @@ class Standing:
         self._fields = [at for at, piece in enumerate(self._framed.pieces) if isinstance(piece, Own)]
         self._made_from_rows = any(isinstance(slot, InputSlot) for slot in prompt.slots.values())
         own = (at for at, piece in enumerate(self._framed.pieces) if self._of_rows(piece))
-        self._beginning = self._codes(self._framed.pieces[: next(own, None)])
+        self._infix = None if prompt.infix is None else self._framed.place(prompt.infix.name)
+        self._beginning = self._codes(self._framed.pieces[: next(own, None)][: self._infix])
         spaced = [(" " if self._framed.answer_spaced else "") + word for word in words]
         self._trie = answer_trie(speller.plain(spaced), self._framed.end, words) if words else None
         self._trunks: tuple[Ids, ...] = ((),) if self._trie is None else self._trie.trunks()
@@ -135,18 +172,24 @@ class Standing:
         reach = max(map(len, self._trunks))
         made = []
         for tail, cut, values in self._tails(rows, reach):
-            head, own = self._split(tail)
-            passages = (Passage(self, head, own + trunk, values, len(trunk) + 1) for trunk in self._trunks)
-            made.append(Asked(tuple(passages), cut))
+            made.append(Asked(tuple(self._passage(tail, trunk, values, len(trunk) + 1) for trunk in self._trunks), cut))
         return made
 
     def write(self, rows: Rows, room: int) -> list[Asked]:
         """For each row the passage that the model goes on from, with room for so many tokens."""
         made = []
         for tail, cut, values in self._tails(rows, room):
-            head, own = self._split(tail)
-            made.append(Asked((Passage(self, head, own, values, keep=True),), cut))
+            made.append(Asked((self._passage(tail, (), values, 1, keep=True),), cut))
         return made
+
+    def _passage(self, tail: _Tail, then: Ids, values: Variants, wanted: int, keep: bool = False) -> Passage:
+        """A row's passage, followed by these codes."""
+        if self._infix is None:
+            head, own = self._split(tail.codes)
+            return Passage(self, head, own + then, values, wanted, keep)
+        shared = self._beginning[: len(tail.codes)]  # what the row has of its own may be nothing
+        later = self._frozen.infix, tail.later + then
+        return Passage(self, self._frozen.shared(shared), tail.codes[len(shared) :], values, wanted, keep, later=later)
 
     @torch.no_grad()
     def read(self, passages: Sequence[Passage]) -> torch.Tensor:
@@ -168,12 +211,12 @@ class Standing:
         """The text of tokens that were written."""
         return self._speller.words(ids)
 
-    def _tails(self, rows: Rows, reach: int) -> list[tuple[Ids, bool, Variants]]:
+    def _tails(self, rows: Rows, reach: int) -> list[tuple[_Tail, bool, Variants]]:
         """Each row's codes up to the answer, whether its texts were cut, and what stands in the slots for it."""
         layouts = fill_frame(self._framed, rows, self._speller)
         return [self._row(rows, at, layout, reach) for at, layout in enumerate(layouts)]
 
-    def _row(self, rows: Rows, at: int, layout: Sequence[Ids | Slot | Own], reach: int) -> tuple[Ids, bool, Variants]:
+    def _row(self, rows: Rows, at: int, layout: Sequence[Ids | Slot | Own], reach: int) -> tuple[_Tail, bool, Variants]:
         slots = {
             name: slot.length if isinstance(slot, VectorSlot) else len(self._words[name])
             for name, slot in self.prompt.slots.items()
@@ -181,7 +224,8 @@ class Standing:
         pieces = tuple(piece if not isinstance(piece, Own) else () for piece in layout)
         limit = self._engine.context - reach
         cut, was_cut = cut_to(pieces, self._fields, limit, slots, f"{rows.source}, row {rows.numbers[at]}")
-        return self._codes(cut), was_cut, self._values(cut)
+        infix = len(cut) if self._infix is None else self._infix
+        return _Tail(self._codes(cut[:infix]), self._codes(cut[infix:])), was_cut, self._values(cut)
 
     def _values(self, layout: Sequence[Ids | Slot]) -> Variants:
         if not self._made_from_rows:
@@ -237,7 +281,7 @@ def advance(engine: Engine, passages: Sequence[Passage]) -> int:
 
 def _foldable(some: Sequence[Passage]) -> bool:
     """Whether passages of one stem can be read in one pass: after a chunk of each they no longer look back on the same."""
-    whole = all(one.head is some[0].head and len(one.part) == len(one.codes) for one in some)
+    whole = all(one.head is some[0].head and len(one.part) == len(one.codes) and not one.later for one in some)
     return whole and len(some) > 1 and sum(len(one.codes) for one in some) <= LARGEST
 
 
@@ -262,7 +306,7 @@ def _read_folded(engine: Engine, families: Sequence[Sequence[Passage]]) -> None:
 
 
 def _pass(engine: Engine, passages: Sequence[Passage], codes: Sequence[Ids]) -> None:
-    kept = [at for at, passage in enumerate(passages) if passage.keep or len(codes[at]) < len(passage.codes)]
+    kept = [at for at, one in enumerate(passages) if one.keep or one.later or len(codes[at]) < len(one.codes)]
     lengths, heads, embeds = [len(run) for run in codes], [p.head for p in passages], _embeds(engine, passages, codes)
     alike = not kept and len(heads) > 1 and all(head == heads[0] for head in heads)
     if alike and engine.fans(heads[:1], max(lengths), len(heads)):  # what all look back on is held once
@@ -307,7 +351,7 @@ def stem_of(passages: Sequence[Passage]) -> Passage | None:
     first = passages[0]
     if any(one.values is not first.values or not _same(one.head, first.head) for one in passages):
         return None
-    common = common_start([one.codes[: len(one.codes) - one.wanted] for one in passages])
+    common = common_start([one.codes[: len(one.codes) - one.asked] for one in passages])
     return Passage(first.standing, first.head, common, first.values, keep=True) if common else None
 
 
@@ -318,7 +362,7 @@ def branch_off(stem: Passage, length: int, passages: Sequence[Passage]) -> None:
         length: the stem's positions, which the passages begin with.
     """
     for one in passages:
-        one.head, one.codes, one.stem = stem.head, one.codes[length:], stem
+        one.begin_at(stem, length)
 
 
 def _same(one: Head, other: Head) -> bool:

@@ -84,18 +84,14 @@ def write_by_steps(engine: Engine, standing: Standing, rows: Rows, decoding: Dec
 def _groups(passages: Sequence[Passage], decoding: Decoding) -> Iterator[list[int]]:
     """Rows of near length, as many as may be written at the same time."""
     group: list[int] = []
-    for at in sorted(range(len(passages)), key=lambda at: (_length(passages[at]), at)):
-        held = (len(group) + 1) * decoding.beams * (_length(passages[at]) + decoding.max_tokens)
+    for at in sorted(range(len(passages)), key=lambda at: (passages[at].length, at)):
+        held = (len(group) + 1) * decoding.beams * (passages[at].length + decoding.max_tokens)
         if group and ((len(group) + 1) * decoding.beams > TOGETHER or held > HELD):
             yield group
             group = []
         group.append(at)
     if group:
         yield group
-
-
-def _length(passage: Passage) -> int:
-    return sum(run.length for run in passage.head) + len(passage.codes)
 
 
 def _last(passages: Sequence[Passage]) -> torch.Tensor:

@@ -5,12 +5,12 @@ r"""The one-line notation of prompts, and back.
 
 ``{name}`` is a field; ``[hard name]`` and ``[hard name="words"]`` are an open and a filled hard slot; ``[soft name 16]`` is a
 soft slot of 16 vectors (vectors themselves are not written); ``[input name 16]`` is one whose vectors are made from each row's
-own texts; ``[deep name 16]``, which only may stand first, in a chat before
-the first turn, is a slot of keys and values at every layer for 16 positions; ``[answer]`` is where the model answers, if need
-be with the words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]``
-begin a chat turn, and ``[turns] {turns}`` stands for a row's own turns. White space around a turn's mark does not count. A
-literal ``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a space at a turn's
-edge as ``\s``.
+own texts; ``[deep name 16]`` is one of keys and values at every layer for 16 positions, which what follows it looks back on (in
+a chat it stands before the first turn, or in a turn after something else); ``[answer]`` is where the model answers, if need be
+with the words for each label, parted by bars (a bar in a word is ``\|``); ``[system]``, ``[user]`` and ``[assistant]`` begin a
+chat turn, and ``[turns] {turns}`` stands for a row's own turns. White space around a turn's mark does not count. A literal
+``[ ] { } \`` is written with a backslash before it, a new line as ``\n``, a tab as ``\t``, and a space at a turn's edge as
+``\s``.
 """
 
 from __future__ import annotations
@@ -77,12 +77,13 @@ def format(prompt: Prompt) -> str:  # the inverse of parse deserves its plain na
     """The prompt in notation. `parse` of it is the same prompt, but for soft slots, which come back open."""
     if not prompt.is_chat:
         return "".join(_written(segment) for segment in prompt)
-    deep = [_written(segment) for segment in prompt if isinstance(segment, DeepSlot)]
-    return " ".join([*deep, *map(_turn, prompt.turns)])
+    first = next(iter(prompt))
+    before = [_written(first)] if isinstance(first, DeepSlot) else []
+    return " ".join([*before, *(_turn(turn, first) for turn in prompt.turns)])
 
 
-def _turn(turn: Turn) -> str:
-    content = "".join(_written(segment) for segment in turn.segments if not isinstance(segment, DeepSlot))
+def _turn(turn: Turn, first: Segment) -> str:
+    content = "".join(_written(segment) for segment in turn.segments if segment is not first or not isinstance(first, DeepSlot))
     return f"[{turn.role}] {_edged(content)}".rstrip(" ")
 
 

@@ -124,10 +124,12 @@ class SoftSlot(VectorSlot):
 
 
 class DeepSlot(VectorSlot):
-    """A place before everything else for learned keys and values at every layer (prefix tuning).
+    """A place for learned keys and values at every layer: before everything else (prefix tuning), or further on (infix tuning).
 
-    What follows looks back on them as on P positions of text; they themselves have read nothing.
+    What follows looks back on them as on P positions of text, what stands before them does not; they themselves have read
+    nothing. Wherever they stand, they are those of a text's first P positions.
 
+    Source: Li and Liang 2021 (arXiv 2101.00190), section 7.3, compare the two places.
     Shape: vectors [P, W]: for each position, layer by layer, the keys of all key/value heads and then the values; as in PEFT.
     """
 
@@ -201,7 +203,7 @@ class Prompt:
     """A row of segments, in one plain turn or in several chat turns, with exactly one place for the answer.
 
     Raises: PromptError for two slots of one name, no answer or two, a field or slot after the answer, an unknown
-        role, chat turns that do not end with the assistant's, or a deep slot that something stands before.
+        role, chat turns that do not end with the assistant's, or two deep slots.
     """
 
     turns: tuple[Turn, ...]
@@ -215,12 +217,9 @@ class Prompt:
         names = [segment.name for segment in self if isinstance(segment, Slot)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise PromptError(f"two slots named {twice[0]!r}", "a name of its own for every slot", "rename one of them")
-        if late := next((s for at, s in enumerate(self) if at and isinstance(s, DeepSlot)), None):
-            raise PromptError(
-                f"something before [deep {late.name} {late.length}]",
-                "the deep slot first in the prompt, for its keys and values have read nothing",
-                "move it to the beginning, or use a soft slot there",
-            )
+        deep = [segment.name for segment in self if isinstance(segment, DeepSlot)]
+        if len(deep) > 1:
+            raise PromptError(f"deep slots {deep[0]!r} and {deep[1]!r}", "one deep slot", "make one longer, and drop the other")
         self._check_answer()
         check_place(roles, [[isinstance(segment, Field) for segment in turn.segments] for turn in self.turns])
 
@@ -251,6 +250,11 @@ class Prompt:
     def of(cls, *segments: Segment) -> Prompt:
         """A plain prompt, without chat turns."""
         return cls((Turn("", segments),))
+
+    @property
+    def infix(self) -> DeepSlot | None:
+        """The deep slot, where something stands before it."""
+        return next((segment for at, segment in enumerate(self) if at and isinstance(segment, DeepSlot)), None)
 
     @property
     def is_chat(self) -> bool:

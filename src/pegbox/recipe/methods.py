@@ -137,6 +137,13 @@ def _deep() -> Any:
     return Deep()
 
 
+def _deep_after() -> Any:
+    from pegbox.tune.deep import Deep
+    from pegbox.tune.schedule import Schedule
+
+    return Deep(place="after", schedule=Schedule(learning_rates=(0.02, 0.04), batch=16))
+
+
 def _input() -> Any:
     from pegbox.tune.input_made import InputMade
 
@@ -232,6 +239,13 @@ METHODS: dict[str, Method] = {
         ),
         Method("lowrank", "soft", "learned vectors, few numbers each, through a fixed random projection", _lowrank, tasks=ANY),
         Method("deep", "soft", "keys and values in every layer, begun as those of the words before the text", _deep, tasks=ANY),
+        Method(
+            "deep-after",
+            "soft",
+            "keys and values in every layer after the text, whose reading is then kept",
+            _deep_after,
+            tasks=ANY,
+        ),
         Method("input", "soft", "vectors that a small learned network makes for each text from its words", _input, tasks=ANY),
         Method(
             "hybrid",

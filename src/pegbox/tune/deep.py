@@ -1,4 +1,4 @@
-"""Deep prompt tuning: keys and values in every layer, learned, before everything that the model reads."""
+"""Deep prompt tuning: learned keys and values in every layer, before all that the model reads or after the text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pegbox.tune.standing import Parameters
 from pegbox.tune.start import start_vectors, starts_apart
 from pegbox.tune.trail import Trail
 
-Where = Literal["instead", "first"]
+Where = Literal["instead", "first", "after"]
 _FEWEST = 2
 
 
@@ -37,13 +37,16 @@ class Deep:
         length: positions in a slot that pegbox puts in itself. None: 20, or as many as the words that they take the place of.
         place: "instead" takes the keys and values of the words before the text, so that tuning starts as the written prompt;
             without an instruction there, and in a chat, it means "first": those of an instruction that names the labels, before
-            the written prompt. A deep slot written in the prompt comes before all this.
+            the written prompt. "after" puts these after the text, which then is read without them, once and for all: a step
+            runs no more than the few words between the text and the answer. A deep slot written in the prompt comes before
+            all this.
         sink: the first position's keys and values stay as they are: models look back on that position from everywhere.
         schedule: steps, learning rates and the rest.
 
-    Source: Li and Liang 2021, "Prefix-Tuning" (arXiv 2101.00190); Liu et al. 2022, "P-Tuning v2" (arXiv 2110.07602), which
-        learns the keys and values directly, as we do. The start from a text and the sink are PEFT's advice for prefix tuning.
-        We differ in the unit of the learning rate: the root mean square of each number over the start's positions.
+    Source: Li and Liang 2021, "Prefix-Tuning" (arXiv 2101.00190), and for "after" its infix tuning (section 7.3); Liu et al.
+        2022, "P-Tuning v2" (arXiv 2110.07602), which learns the keys and values directly, as we do. The start from a text and
+        the sink are PEFT's advice for prefix tuning. We differ in the unit of the learning rate: the root mean square of each
+        number over the start's positions.
     """
 
     length: int | None = None

@@ -39,11 +39,10 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
     if _has(prompt, SoftSlot):
         return prompt
     turns, taken = [], set(prompt.slots)
-    fields = (n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments))
-    last = None if prompt.is_conversation else max(fields, default=None)
+    last = _last_turn(prompt)
     for number, turn in enumerate(prompt.turns):
         segments = list(turn.segments)
-        if place in ("after", "both") and number == (len(prompt.turns) - 1 if last is None else last):
+        if place in ("after", "both") and number == last:
             segments = _after(segments, SoftSlot(_free("after", taken), length))
         if place in ("first", "both") and number == 0:
             first = SoftSlot(_free("first", taken), length)
@@ -94,15 +93,17 @@ def words_to_slot(prompt: Prompt, backbone: Backbone, length: int | None = None,
 
 
 def deep_slot(
-    prompt: Prompt, place: Literal["instead", "first"], length: int | None, backbone: Backbone, channel: bool = False
+    prompt: Prompt, place: Literal["instead", "first", "after"], length: int | None, backbone: Backbone, channel: bool = False
 ) -> Prompt:
-    """The prompt with a deep slot before everything, unless it has one of its own; the settings as for `soft_slots`.
+    """The prompt with a deep slot before everything or after the text, unless it has one of its own; else as `soft_slots`.
 
     Raises: PromptError for an open slot of another kind.
     """
     _check_open(prompt, DeepSlot)
     if _has(prompt, DeepSlot):
         return prompt
+    if place == "after":
+        return _with_infix(prompt, length or LENGTH)
     name = _free("prefix", set(prompt.slots))
     found = _first_words(prompt, backbone, length, channel) if place == "instead" and not prompt.is_chat else None
     if found is not None and found.at == 0:
@@ -111,6 +112,28 @@ def deep_slot(
     turn = prompt.turns[0]
     gap = () if prompt.is_chat else (Text("\n"),)
     return Prompt((type(turn)(turn.role, (DeepSlot(name, length or LENGTH), *gap, *turn.segments)), *prompt.turns[1:]))
+
+
+def _with_infix(prompt: Prompt, length: int) -> Prompt:
+    """The prompt with a deep slot after the last field; between that and an answer in the same turn a line begins."""
+    slot = DeepSlot(_free("infix", set(prompt.slots)), length)
+    number = _last_turn(prompt)
+    turn = prompt.turns[number]
+    segments = _after(list(turn.segments), slot)
+    at = segments.index(slot) + 1
+    behind = segments[at] if at < len(segments) else None
+    if isinstance(behind, Text) and not behind.text.strip(" "):
+        segments[at] = Text("\n")
+    elif isinstance(behind, Answer):
+        segments.insert(at, Text("\n"))
+    return Prompt((*prompt.turns[:number], type(turn)(turn.role, tuple(segments)), *prompt.turns[number + 1 :]))
+
+
+def _last_turn(prompt: Prompt) -> int:
+    """The turn with the last field, or in a conversation the last turn."""
+    fields = (n for n, turn in enumerate(prompt.turns) if any(isinstance(s, Field) for s in turn.segments))
+    end = len(prompt.turns) - 1
+    return end if prompt.is_conversation else max(fields, default=end)
 
 
 def input_slots(prompt: Prompt, place: Place, length: int | None, backbone: Backbone, channel: bool = False) -> Prompt:
@@ -193,7 +216,7 @@ def _first_lines(text: str, backbone: Backbone) -> tuple[str, str]:
     return words, text[len(words) :]
 
 
-def _after(segments: list[Segment], slot: SoftSlot) -> list[Segment]:
+def _after(segments: list[Segment], slot: VectorSlot) -> list[Segment]:
     fields = [at for at, segment in enumerate(segments) if isinstance(segment, Field)]
     answer = next((at for at, segment in enumerate(segments) if isinstance(segment, Answer)), len(segments))
     lines = (at for at, segment in enumerate(segments[:answer]) if isinstance(segment, Text) and "\n" in segment.text)
