@@ -87,10 +87,12 @@ def _training(figures: Sequence[Figure], rates: dict[str, float]) -> list[Bar]:
     single = find(figures, n.VARIANTS, n.SINGLY, own)
     alone = None if single is None else single.share(rates.get(own))
     limit = f"in {own}" + ("" if alone is None else f"; 8 passes are at {100 * alone:.0f} % of the floor by themselves")
-    step = "training step, slot after cached text"
+    step, deep = "training step, slot after cached text", "training step, keys and values after cached text"
     return [
         *_against_peft(figures, own, f"{step}, short texts", n.SHORT, n.AFTER, {"bfloat16": 6.0, "float32": 12.0}),
         *_against_peft(figures, own, f"{step}, 256-token texts", n.LONG, n.AFTER, {"bfloat16": 25.0}),
+        *_against_peft(figures, own, f"{deep}, short texts", n.SHORT, n.DEEP, {"bfloat16": 6.0, "float32": 12.0}),
+        *_against_peft(figures, own, f"{deep}, 256-token texts", n.LONG, n.DEEP, {"bfloat16": 25.0}),
         Bar("share of the floor, that step on short texts", 0.6, share, "%", note=f"in {own}"),
         *_against_peft(figures, own, "training step, slot first, short texts", n.SHORT, n.FIRST, {"bfloat16": 2.5}),
         Bar("8 variants in one pass against 8 passes, slot after the text", 1.2, together, note=limit),

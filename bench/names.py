@@ -11,6 +11,7 @@ PREDICTION_32 = "prediction, 32 rows at once"
 
 AFTER = "pegbox, slot after the text"
 FIRST = "pegbox, slot first"
+DEEP = "pegbox, keys and values after the text"
 PROMPT_TUNING = "PEFT prompt tuning"
 P_TUNING = "PEFT p-tuning"
 PREFIX_TUNING = "PEFT prefix tuning"

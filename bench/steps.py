@@ -11,6 +11,7 @@ from bench.setting import LABEL, TEXT, VECTORS, Setting
 from pegbox.data.rows import Rows
 from pegbox.prompt import parse
 from pegbox.tune.budget import Budget, Meter
+from pegbox.tune.deep import Deep
 from pegbox.tune.descent import Descent, _Course
 from pegbox.tune.place import Place
 from pegbox.tune.schedule import Costs, Schedule
@@ -25,9 +26,20 @@ STEPS = 1000
 
 def stepper(setting: Setting, rows: Rows, place: Place, variants: int = 1) -> Callable[[int], None]:
     """What does one step over all these rows, for so many variants at once."""
-    schedule = Schedule(learning_rates=tuple(0.04 + 0.01 * n for n in range(variants)), batch=len(rows))
-    soft = Soft(VECTORS, place, schedule)
-    descent = soft.descent(parse(WRITTEN), setting.task, setting.backbone, np.random.default_rng(0), Trail(None))
+    return _stepper(setting, rows, Soft(VECTORS, place, _schedule(rows, variants)))
+
+
+def deep_stepper(setting: Setting, rows: Rows) -> Callable[[int], None]:
+    """The same for keys and values after the text."""
+    return _stepper(setting, rows, Deep(VECTORS, "after", schedule=_schedule(rows, 1)))
+
+
+def _schedule(rows: Rows, variants: int) -> Schedule:
+    return Schedule(learning_rates=tuple(0.04 + 0.01 * n for n in range(variants)), batch=len(rows))
+
+
+def _stepper(setting: Setting, rows: Rows, method: Soft | Deep) -> Callable[[int], None]:
+    descent = method.descent(parse(WRITTEN), setting.task, setting.backbone, np.random.default_rng(0), Trail(None))
     course = _course(descent, setting, rows)
     standing = Standing.begun(descent.start)
 
@@ -47,6 +59,13 @@ def after_flops(setting: Setting, rows: Rows, variants: int = 1) -> float:
     new = VECTORS + setting.words(LABEL)
     runs = [(variants * new, causal(length, new)) for length in text_lengths(setting, rows)]
     return step(setting.decoder, runs, variants * len(rows))
+
+
+def deep_flops(setting: Setting, rows: Rows) -> float:
+    """Of a step whose keys and values stand after texts that are kept: the words behind them, for each row."""
+    new = setting.words(LABEL)
+    runs = [(new, causal(length + VECTORS, new)) for length in text_lengths(setting, rows)]
+    return step(setting.decoder, runs, len(rows))
 
 
 def first_flops(setting: Setting, rows: Rows) -> float:

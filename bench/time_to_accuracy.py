@@ -1,6 +1,6 @@
 """How long pegbox tunes until its prompt is as accurate on the dev rows as PEFT's prompt tuning is after 200 steps.
 
-    bench/.venv/bin/python -m bench.time_to_accuracy [--steps 200] [--batch 16] [--methods soft,soft-after] [--dtype bfloat16]
+    bench/.venv/bin/python -m bench.time_to_accuracy [--steps 200] [--batch 16] [--methods deep-after,soft] [--dtype bfloat16]
 
 Question types, rows, layout and starts as in `bench/soft_vs_peft.py`: 800 rows to learn from, 200 to choose on. PEFT runs in
 the number type asked for, pegbox in the one that it would choose on this machine; both with the learning rate that their sweeps
@@ -25,7 +25,7 @@ from pegbox.recipe.run import Job, run
 from pegbox.tune.trail import Event, Trail
 
 PEFT_RATE = 1e-2
-RATES = {"soft": 0.16, "soft-after": 1.0}
+RATES = {"soft": 0.16, "soft-after": 1.0, "deep-after": 0.04}
 
 
 def ours(backbone: Any, method: str, seed: int, steps: int, looks: int) -> list[tuple[float, int, float]]:
@@ -65,7 +65,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--steps", type=int, default=200, help="PEFT's; pegbox's plan is as long")
     ask.add_argument("--batch", type=int, default=16, help="PEFT's rows a step; pegbox's is its default")
-    ask.add_argument("--methods", default="soft,soft-after")
+    ask.add_argument("--methods", default="deep-after,soft")
     ask.add_argument("--seeds", type=int, default=1)
     ask.add_argument("--dtype", default="bfloat16", help="PEFT's number type")
     ask.add_argument("--looks", type=int, default=25)

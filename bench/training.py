@@ -25,8 +25,10 @@ def long(setting: Setting) -> list[Figure]:
 
 def _beside(setting: Setting, part: str, rows: Rows) -> list[Figure]:
     after, first = steps.stepper(setting, rows, "after"), steps.stepper(setting, rows, "first")
+    read = "texts read before the first timed step"
     own = [
-        Contestant(names.AFTER, after, flops=steps.after_flops(setting, rows), note="texts read before the first timed step"),
+        Contestant(names.AFTER, after, flops=steps.after_flops(setting, rows), note=read),
+        Contestant(names.DEEP, steps.deep_stepper(setting, rows), flops=steps.deep_flops(setting, rows), note=read),
         Contestant(names.FIRST, first, flops=steps.first_flops(setting, rows)),
     ]
     return take_turns(part, "step", setting.dtype, [*own, *_peers(setting, rows)], setting.repeats, _TURN)

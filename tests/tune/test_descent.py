@@ -17,11 +17,11 @@ from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
 from pegbox.prompt import Prompt, SoftSlot, parse
-from pegbox.task.classification import Classification
+from pegbox.task.classification import BoundClassification, Classification
 from pegbox.tune.budget import Budget
 from pegbox.tune.descent import Descent
 from pegbox.tune.orders import batch_rows
-from pegbox.tune.schedule import Schedule
+from pegbox.tune.schedule import Costs, Schedule
 from pegbox.tune.soft import Soft
 from pegbox.tune.start import root_mean_square
 from pegbox.tune.trail import Trail
@@ -368,6 +368,36 @@ def test_a_budget_that_ends_the_run_is_said(backbone: HuggingFaceBackbone, moods
     assert any(note.startswith(f"the budget is spent: it allowed {steps} steps") for note in notes(trail))
     _, trail = tuned(soft(steps=500), backbone, moods, budget=Budget(tokens=5_000))
     assert notes(trail)[0] == f"the budget allows only {trail.of('plan')[0]['steps']} of the 500 steps that were asked for"
+
+
+def test_a_budget_in_seconds_is_planned_by_the_seconds_of_readings_and_steps(
+    moods: Moods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading 16 rows takes 0.8 s, and a pass 0.1 s and 0.05 s for each variant, whatever their tokens are."""
+    backbone, now, fresh = HuggingFaceBackbone(tiny()), [0.0], [True]
+    monkeypatch.setattr("pegbox.tune.descent.time.monotonic", lambda: now[0])
+    losses, forget = BoundClassification.losses, backbone.forget
+
+    def slow(bound: BoundClassification, index: Any, vectors: dict[str, torch.Tensor]) -> torch.Tensor:
+        now[0] += 0.1 + 0.05 * len(vectors["after"]) + (0.8 if fresh[0] else 0.0)
+        fresh[0] = False
+        return losses(bound, index, vectors)
+
+    def forgotten() -> None:
+        fresh[0] = True
+        forget()
+
+    monkeypatch.setattr(BoundClassification, "losses", slow)
+    monkeypatch.setattr(backbone, "forget", forgotten)
+    method = soft(None, (0.1, 0.3), patience=10_000)
+    _, trail = tuned(method, backbone, moods, budget=Budget(seconds=20.0))
+    steps = trail.of("plan")[0]["steps"]
+    look, row = 0.2 / 2 / 2 / 8, 0.8 / 16
+    looked = method.schedule.looked(20 - 2.35, 2, look, 24)
+    costs = Costs(0.05, look * looked, row, row * looked, 2 * looked * (look + row), fixed=0.1)
+    spent = 1.0 + 0.2 + 0.15 + 1.0
+    assert steps == costs.affordable(20 - spent, method.schedule, 2, [48]) > 50
+    assert trail.of("step")[-1]["step"] == steps  # as many tokens are allowed as that takes
 
 
 def test_a_budget_in_seconds_is_about_kept(moods: Moods) -> None:

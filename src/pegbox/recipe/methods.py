@@ -295,7 +295,7 @@ def able(task: str) -> dict[str, Method]:
     }
 
 
-DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "hybrid", "lora")
+DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "deep-after", "hybrid", "lora")
 """What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
 
 TASK_DEFAULTS: dict[str, tuple[str, ...]] = {

@@ -63,8 +63,9 @@ class Budget:
 class Meter:
     """Counts what a run has spent.
 
-    A budget in seconds is turned into tokens by `settle`, once, after the run's first piece of typical work; the result is
-    written in the trail. From then on only tokens count, so an interrupted run ends where an uninterrupted one would have.
+    A budget in seconds is turned into tokens by `settle` or `allow`, once, after the run's first piece of typical work; the
+    result is written in the trail. From then on only tokens count, so an interrupted run ends where an uninterrupted one would
+    have.
 
     Settings:
         budget: what may be spent.
@@ -101,6 +102,11 @@ class Meter:
         return time.monotonic() - self._started
 
     @property
+    def seconds_left(self) -> float:
+        """Of a budget in seconds."""
+        return max(0.0, (self.budget.seconds or 0.0) - self.seconds)
+
+    @property
     def settled(self) -> bool:
         return self._allowance is not None
 
@@ -117,9 +123,13 @@ class Meter:
         if self._allowance is None:
             assert self.budget.seconds is not None
             rate = max(1, self.tokens_run) / max(self.seconds, 1e-6) if rate is None else rate
-            left = max(0.0, self.budget.seconds - self.seconds)
-            self._allowance = max(1, self.tokens + int(rate * left))
-            self._trail.keep("plan", {"tokens": self._allowance, "tokens_per_second": rate})
+            self.allow(max(1, self.tokens + int(rate * self.seconds_left)))
+
+    def allow(self, tokens: int) -> None:
+        """Fixes the allowance of a budget in seconds at so many tokens in all. Does nothing the second time."""
+        if self._allowance is None:
+            self._allowance = tokens
+            self._trail.keep("plan", {"tokens": tokens})
 
     @property
     def used(self) -> float:

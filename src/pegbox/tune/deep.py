@@ -73,6 +73,13 @@ class Deep:
         trail: Trail,
     ) -> Prompt:
         """See `pegbox.tune.tuner.Tuner.tune`."""
+        descent = self.descent(prompt, task, backbone, rng, trail)
+        return descent.run(train, dev, budget, int(rng.integers(2**31)))
+
+    def descent(
+        self, prompt: Prompt, task: Classification, backbone: Backbone, rng: np.random.Generator, trail: Trail
+    ) -> Descent:
+        """The descent that tuning runs: where the slot is, what is trained, and what that makes of it."""
         placed = deep_slot(prompt, self.place, self.length, backbone, task.channel)
         starts = start_vectors(placed, backbone, task, self.schedule.variants, DeepSlot)
         units = {name: self._unit(rows[0]) for name, rows in starts.items()}
@@ -81,8 +88,7 @@ class Deep:
             return {name: starts[name][: len(moved)] + units[name] * moved for name, moved in parameters.items()}
 
         start = starts_apart(starts, self.schedule, rng)
-        descent = Descent(self.schedule, prompt, placed, start, make, task, backbone, trail)
-        return descent.run(train, dev, budget, int(rng.integers(2**31)))
+        return Descent(self.schedule, prompt, placed, start, make, task, backbone, trail)
 
     def _unit(self, rows: torch.Tensor) -> torch.Tensor:
         """How far a learned 1 goes: for each number its size among the start's positions, and nowhere at the sink.

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,34 @@ class _Course:
     judge: BoundClassification
     meter: Meter
     seed: int
+
+
+@dataclass(frozen=True)
+class _Prices:
+    """What single things take, in tokens or in seconds.
+
+    Settings:
+        step: a step, for each variant.
+        row: the first reading of a row.
+        look: one variant's look at one row.
+        fixed: a step, whatever the number of variants.
+    """
+
+    step: float
+    row: float
+    look: float
+    fixed: float = 0.0
+
+    def over(self, looked: int, drawn: float, written: Prompt) -> Costs:
+        """What a descent costs.
+
+        Settings:
+            looked: dev rows that are looked at each time.
+            drawn: training rows that are read where one is drawn.
+            written: the prompt that the result is compared with.
+        """
+        check = 0.0 if written.open_slots else 2 * looked * (self.look + self.row)
+        return Costs(self.step, self.look * looked, self.row * drawn, self.row * looked, check, self.fixed)
 
 
 @dataclass(frozen=True)
@@ -127,55 +156,80 @@ class Descent:
     # --- the plan ---------------------------------------------------------------------------------------------------
 
     def _plan(self, train: Rows, dev_rows: int, meter: Meter, seed: int, say: bool) -> tuple[int, int, Costs]:
-        """How many steps the budget allows, with looks at how many dev rows, and what they cost: measured once, and kept."""
+        """How many steps the budget allows, with looks at how many dev rows, and what they cost in tokens: measured once, and
+        kept."""
         kept = self.trail.kept("costs")
-        groups = together(train)
         if kept is None:
-            step, row, seen = self._measured(train, meter, seed)
-            left = meter.tokens_left or 0
-            looked = self.schedule.looked(left, self._variants, seen, dev_rows)
-            check = 0.0 if self.written.open_slots else 2 * looked * (seen + row)
-            drawn_once = row * len(train) / len(groups)
-            costs = Costs(step, look=seen * looked, row=drawn_once, dev=row * looked, check=check)
-            kept = {"costs": asdict(costs), "looked": looked, "tokens": meter.tokens, "left": left}
+            kept = self._planned(train, dev_rows, meter, seed)
             self.trail.keep("costs", kept)
         else:
             meter.replay(kept["tokens"])
+        meter.allow(kept["allowance"])
         self.backbone.forget()  # else the passes just measured would make a first try cheaper than a second one
-        left, costs = kept["left"], Costs(**kept["costs"])
-        sizes = [len(stratum) for stratum in grouped(self.task.strata(train), groups)]
-        steps = costs.affordable(left, self.schedule, self._variants, sizes)
+        steps = int(kept["steps"])
         if say:
-            self.trail.write("plan", steps=steps, variants=self._variants, tokens=left, batch=self.schedule.batch)
+            self.trail.write("plan", steps=steps, variants=self._variants, tokens=kept["left"], batch=self.schedule.batch)
             self._say_plan(steps)
-        return steps, int(kept["looked"]), costs
+        return steps, int(kept["looked"]), Costs(**kept["costs"])
 
-    def _measured(self, train: Rows, meter: Meter, seed: int) -> tuple[float, float, float]:
-        """Tokens of a step, of a row's first reading and of a look at a row, for one variant.
+    def _planned(self, train: Rows, dev_rows: int, meter: Meter, seed: int) -> dict[str, Any]:
+        """A new plan. A budget in seconds is planned in seconds, since a token costs more in a step of few than in a reading of
+        many; and allows as many tokens as what was planned takes."""
+        groups = together(train)
+        sizes = [len(stratum) for stratum in grouped(self.task.strata(train), groups)]
+        prices = self._measured(train, meter, seed)
+        timed = not meter.settled
+        left = meter.seconds_left if timed else meter.tokens_left or 0
+        used = prices[timed]
+        looked = self.schedule.looked(left, self._variants, used.look, dev_rows)
+        in_tokens, costs = (some.over(looked, len(train) / len(groups), self.written) for some in (prices[False], used))
+        steps = costs.affordable(left, self.schedule, self._variants, sizes)
+        if timed:
+            of = (max(1, steps), self.schedule, self._variants, sizes)
+            left = int(left * in_tokens.of(*of) / max(1e-9, costs.of(*of)))
+        said = {"costs": asdict(in_tokens), "looked": looked, "steps": steps}
+        return said | {"tokens": meter.tokens, "left": left, "allowance": meter.tokens + left}
 
-        From two passes over a few rows; the second one's speed settles a budget in seconds.
+    def _measured(self, train: Rows, meter: Meter, seed: int) -> tuple[_Prices, _Prices]:
+        """What a step, a row's first reading and a look at a row take: in tokens, and in seconds where the budget is in these.
+
+        From two passes over a few rows, the first of which also reads what is kept afterwards. For seconds two more: of one
+        variant, and another first one, since what is done for the first time takes longer.
         """
         groups = drawn_groups(train, seed, 2)[: 2 * self.schedule.batch]
         sample = train.take(flat(groups))
         bound = self.task.bind(self.prompt, self.backbone, sample, self.schedule.loss)
         used, lengths = sum(map(len, groups[: self.schedule.batch])), self._lengths(sample)
-        tokens, clock = [], 0.0
-        for _ in range(2):  # the first pass also computes what is kept afterwards
+
+        def passed(start: Parameters) -> tuple[int, float]:
             before, began = meter.tokens, time.monotonic()
-            _, losses = self._gradient(self.start, bound, range(used), lengths)
+            _, losses = self._gradient(start, bound, range(used), lengths)
             losses.tolist()  # waits for the device
-            tokens.append(meter.tokens - before)
-            clock = time.monotonic() - began
-        meter.settle(tokens[1] / clock)
-        row, step = max(0, tokens[0] - tokens[1]) / len(sample), tokens[1] / self._variants
-        return step, row, step / 2 / used if len(self.task.labels) <= NAMED else self._look(bound, used, meter)
+            return meter.tokens - before, time.monotonic() - began
+
+        variants, alone = self._variants, {name: some[:1] for name, some in self.start.items()}
+        first, second = passed(self.start), passed(self.start)
+        read = max(0, first[0] - second[0])
+        many = len(self.task.labels) > NAMED
+        look = self._look(bound, used, meter) if many else (second[0] / 2, second[1] / 2)
+        tokens = _Prices(second[0] / variants, read / len(sample), look[0] / variants / used)
+        if meter.settled:
+            return tokens, tokens
+        single = min(second[1], passed(alone)[1]) if variants > 1 else second[1]
+        each = (second[1] - single) / max(1, variants - 1)
+        again = 0.0
+        if read:
+            self.backbone.forget()
+            again = max(0.0, passed(self.start)[1] - second[1])
+        fixed = single - each
+        return tokens, _Prices(each, again / len(sample), look[1] / variants / used, fixed)
 
     @torch.no_grad()
-    def _look(self, bound: BoundClassification, rows: int, meter: Meter) -> float:
-        """Tokens of a look at a row, for one variant, where labels are many: it reads all their words, and a step reads one."""
-        before = meter.tokens
+    def _look(self, bound: BoundClassification, rows: int, meter: Meter) -> tuple[int, float]:
+        """Tokens and seconds of a look at some rows, where labels are many: it reads all their words, and a step reads one."""
+        before, began = meter.tokens, time.monotonic()
         bound.scores(range(rows), self.make(self.start))
-        return (meter.tokens - before) / self._variants / rows
+        return meter.tokens - before, time.monotonic() - began
 
     @property
     def _variants(self) -> int:

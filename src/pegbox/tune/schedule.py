@@ -88,15 +88,15 @@ class Schedule:
             return (step + 1) / rise
         return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
-    def looked(self, tokens: float, variants: int, per_row: float, rows: int) -> int:
+    def looked(self, budget: float, variants: int, per_row: float, rows: int) -> int:
         """How many of so many dev rows are looked at each time: as many as leave most of the budget for steps.
 
         Settings:
-            tokens: the budget.
-            per_row: tokens of one variant's look at one row.
+            budget: in tokens or seconds.
+            per_row: what one variant's look at one row takes of it.
         """
         looks = self.evaluations + 2 * variants + 2  # some by several variants, and the comparison at the end
-        most = int(_LOOKING * tokens / max(1e-9, looks * per_row))
+        most = int(_LOOKING * budget / max(1e-9, looks * per_row))
         return min(rows, self.dev_rows, max(_FEWEST_LOOKED, most))
 
     def alive(self, step: int, steps: int, variants: int) -> int:
@@ -114,7 +114,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a descent costs, in tokens.
+    """What a descent costs, in tokens or in seconds.
 
     Settings:
         step: one variant's step.
@@ -122,6 +122,7 @@ class Costs:
         row: the first reading of a training row.
         dev: the first reading of all dev rows.
         check: the comparison with the written prompt at the end.
+        fixed: a step, whatever the number of variants.
     """
 
     step: float
@@ -129,6 +130,7 @@ class Costs:
     row: float
     dev: float
     check: float = 0.0
+    fixed: float = 0.0
 
     def of(self, steps: int, schedule: Schedule, variants: int, rows: Sequence[int]) -> float:
         """So many steps, with their looks at the dev rows and the first readings of the training rows.
@@ -140,12 +142,12 @@ class Costs:
         looks = sum(alive[step - 1] for step in range(1, steps + 1) if schedule.looks(step, steps, variants))
         most = (steps * share for share in shares(schedule.batch, len(rows)))
         read = self.dev + self.row * sum(min(some, seen) for some, seen in zip(rows, most, strict=True))
-        return sum(alive) * self.step + (variants + looks) * self.look + read + self.check
+        return steps * self.fixed + sum(alive) * self.step + (variants + looks) * self.look + read + self.check
 
-    def affordable(self, tokens: float, schedule: Schedule, variants: int, rows: Sequence[int]) -> int:
-        """The most steps that so many tokens allow; 0 where they do not allow one."""
+    def affordable(self, budget: float, schedule: Schedule, variants: int, rows: Sequence[int]) -> int:
+        """The most steps that so many tokens or seconds allow; 0 where they do not allow one."""
         low, high = 0, schedule.most_steps if schedule.steps is None else schedule.steps
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.of(middle, schedule, variants, rows) <= tokens else (low, middle - 1)
+            low, high = (middle, high) if self.of(middle, schedule, variants, rows) <= budget else (low, middle - 1)
         return low
