@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -10,11 +10,14 @@ import torch
 from transformers import DynamicCache
 
 from pegbox.backbone import bound as bound_module
+from pegbox.backbone.engine import Engine, Head
+from pegbox.backbone.fused import VARIABLE
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.loaded import Loaded
 from pegbox.backbone.mixed import CHUNK, advance, branch_off, score_together, stem_of
 from pegbox.backbone.opening import backbone_of
 from pegbox.backbone.seam import Answers, Choices, Targets
+from pegbox.backbone.storage import KeysValues
 from pegbox.backbone.tiny import FAMILIES, tiny, tiny_family
 from pegbox.backbone.tiny_two_way import tiny_two_way
 from pegbox.data.rows import Rows
@@ -198,10 +201,85 @@ def test_what_stands_before_it_may_not_be_live() -> None:
         backbone.bind(parse(PROMPTS["after the text"]), ROWS, Choices(WORDS)).score([0])
 
 
-@pytest.mark.parametrize("tail", ["[answer]", " [answer]", "[hard h][answer]"])
+@pytest.mark.parametrize("tail", ["[answer]", " [answer]", "[hard h][answer]", "{more}[answer]"])
 def test_something_is_read_after_it(tail: str) -> None:
     with pytest.raises(PromptError, match=r"nothing between \[deep d 5\] and the answer\n  expected"):
         HuggingFaceBackbone(tiny()).bind(parse(f"{{text}}[deep d 5]{tail}"), ROWS, Choices(WORDS))
+
+
+def test_filled_words_are_something_to_read(tiny_backbone: HuggingFaceBackbone) -> None:
+    filled = {"d": some_rows(tiny_backbone)[0].numpy()}
+    words, slot = parse(f"Say {{text}}[deep d {P}] so[answer]"), parse(f'Say {{text}}[deep d {P}][hard h=" so"][answer]')
+    found = [tiny_backbone.bind(one.fill(**filled), ROWS, Choices(WORDS)).score([0, 3]) for one in (words, slot)]
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=0)
+    with pytest.raises(PromptError, match="nothing between"):
+        tiny_backbone.bind(slot.fill(**filled), ROWS, Choices(WORDS)).score([0], {"h": [()]})
+
+
+def test_a_field_that_is_cut_to_nothing_behind_it_is_told(tiny_backbone: HuggingFaceBackbone) -> None:
+    length = tiny_backbone.context
+    slot = np.zeros((length, tiny_backbone.deep_width), np.float32)
+    prompt = parse(f"{{text}}[deep d {length}] {{more}}[answer]").fill(d=slot)
+    rows = Rows(({"text": "", "more": "one"},), None, (0,), "here")
+    for ask in (
+        lambda: tiny_backbone.bind(prompt, rows, Choices(("y", "n"))).score([0]),
+        lambda: tiny_backbone.standing(prompt, ("y", "n")).ask(rows),
+    ):
+        with pytest.raises(PromptError, match="nothing between"):
+            ask()
+
+
+def test_an_input_slot_may_not_stand_before_it(tiny_backbone: HuggingFaceBackbone) -> None:
+    prompt = parse(f"[input s 3]{{text}}[deep d {P}] So: [answer]")
+    filled = prompt.fill(d=some_rows(tiny_backbone)[0].numpy(), s=np.zeros((3, 64), np.float32))
+    for ask in (
+        lambda: tiny_backbone.bind(filled, ROWS, Choices(WORDS)),
+        lambda: tiny_backbone.standing(filled, WORDS),
+    ):
+        with pytest.raises(PromptError, match=r"the input slot 's' before the deep slot 'd'\n  expected"):
+            ask()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_gradient_reaches_ends_of_different_lengths_in_fans_and_without(
+    family: str, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What each row alone gives, with its own copy of all that it looks back on."""
+    monkeypatch.setenv(VARIABLE, str(int(fused)))
+    engine = HuggingFaceBackbone(tiny_family(family))._engine
+    chance = torch.Generator().manual_seed(7)
+    embeds = engine.model.get_input_embeddings()(torch.randint(3, 200, (4, 3), generator=chance)).detach()
+    with torch.no_grad():
+        texts = [engine.extend([()], embeds[:1, :length], [length])[0] for length in (3, 2)]
+        given = [engine.extend([()], embeds[row : row + 1, :length], [length])[0] for row, length in ((1, 2), (2, 3))]
+    weights = torch.randn(4, 3, embeds.shape[-1], generator=chance)
+
+    def gradients(run: Callable[[list[Head]], torch.Tensor]) -> list[torch.Tensor]:
+        sides = [side.clone().requires_grad_() for end in given for side in (end.keys, end.values)]
+        ends = [KeysValues(*sides[:2]), KeysValues(*sides[2:])]
+        heads = [(text, end) for text, end in zip(texts, ends, strict=True)]
+        return list(torch.autograd.grad((run(heads) * weights).sum(), sides))
+
+    expected = gradients(lambda heads: torch.cat([engine.hidden([heads[n // 2]], embeds[n : n + 1], [3]) for n in range(4)]))
+    together = gradients(lambda heads: engine.hidden([heads[n // 2] for n in range(4)], embeds, [3] * 4))
+    fan = gradients(lambda heads: engine.fan(heads, embeds, [3] * 4, 2))
+    apart = gradients(lambda heads: torch.cat([_copied(engine, heads[n // 2], embeds[n : n + 1]) for n in range(4)]))
+    for one, two, three, four in zip(expected, together, fan, apart, strict=True):
+        assert one.abs().max() > 1e-3
+        for other in (two, three, four):
+            torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-3)
+
+
+def _copied(engine: Engine, head: Head, embeds: torch.Tensor) -> torch.Tensor:
+    """A row whose whole past asks for a gradient, so that nothing is left out on the way back."""
+    text, end = head
+    whole = KeysValues(torch.cat([text.keys, end.keys], dim=2), torch.cat([text.values, end.values], dim=2))
+    return engine.hidden(
+        [(KeysValues(whole.keys[:, :, :1], whole.values[:, :, :1]), KeysValues(whole.keys[:, :, 1:], whole.values[:, :, 1:]))],
+        embeds,
+        [3],
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -273,13 +351,16 @@ def test_a_texts_reading_does_not_depend_on_the_slot_and_is_done_once() -> None:
 def test_a_single_request_keeps_no_text() -> None:
     backbone = HuggingFaceBackbone(tiny())
     prompt = parse(PROMPTS["after the text"]).fill(d=some_rows(backbone)[0].numpy())
-    spent = []
+    spent, held = [], []
     for text in ("one day", "one day", "two ox!!"):
         before = backbone.spent.forward
         backbone.bind(prompt, Rows.from_texts([text]), Choices(("y", "n"))).score([0])
         spent.append(backbone.spent.forward - before)
-    own = len(backbone.encode(" two ox!! Is it? "))
-    assert spent[2] == own
+        held.append(backbone.store.held)
+    assert spent[1:] == [len(backbone.encode(f" {text} Is it? ")) for text in ("one day", "two ox!!")]
+    assert held == [held[0]] * 3  # the prompt's beginning, and no more with many rows either
+    backbone.bind(prompt, ROWS, Choices(("y", "n"))).score(range(len(ROWS)))
+    assert backbone.store.held < 3 * held[0]
 
 
 def test_its_positions_count_towards_the_context() -> None:

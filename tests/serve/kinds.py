@@ -12,7 +12,7 @@ from pegbox.artifact import Tuned
 from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.tiny import tiny
 from pegbox.data.rows import Rows
-from pegbox.prompt import parse
+from pegbox.prompt import DeepSlot, parse
 from pegbox.task.calibration import Calibration
 from pegbox.task.chat import Chat
 from pegbox.task.classification import Classification
@@ -36,9 +36,12 @@ TYPES = ("O", "LOC", "PER")
 def soft(notation: str, backbone: HuggingFaceBackbone) -> Any:
     rng = np.random.default_rng(3)
     prompt = parse(notation)
-    return prompt.fill(
-        **{name: rng.normal(0, 0.3, (slot.length, backbone.width)).astype(np.float32) for name, slot in prompt.slots.items()}
-    )
+
+    def chance(slot: Any) -> Any:
+        width = backbone.deep_width if isinstance(slot, DeepSlot) else backbone.width
+        return rng.normal(0, 0.3, (slot.length, width)).astype(np.float32)
+
+    return prompt.fill(**{name: chance(slot) for name, slot in prompt.slots.items()})
 
 
 def tagger(notation: str, backbone: HuggingFaceBackbone, words: dict[str, tuple[str, ...]] | None = None) -> Tuned:

@@ -18,11 +18,17 @@ from pegbox.serve.served import Served, open_served
 from pegbox.serve.settings import Limits
 from pegbox.serve.work import WordScoring
 
+PROMPTS = {
+    "the word, then the sentence": "{word} is in {text} [soft s 2] [answer]",
+    "a deep slot after the sentence": r"Text: {text}[deep d 2]\nWord and type: {word} [answer]",
+    "a deep slot after the word": "{word}[deep d 2] is in {text} [answer]",
+}
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+
+@pytest.fixture(scope="module", params=PROMPTS.values(), ids=PROMPTS)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Served:
     backbone: Any = HuggingFaceBackbone(tiny())
-    tuned = tagger("{word} is in {text} [soft s 2] [answer]", backbone)
+    tuned = tagger(request.param, backbone)
     return open_served(Name("x", 1), tuned.save(Path(tmp_path_factory.mktemp("words")) / "x"), backbone)
 
 

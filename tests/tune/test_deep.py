@@ -107,6 +107,7 @@ def test_where_it_goes(written: str, placed: str | None, tiny_backbone: HuggingF
         ("[user] {text} [assistant] [answer]", "[user] {text}[deep infix 6] [assistant] [answer]"),
         ("[turns] {turns} [assistant] [answer]", r"[turns] {turns} [assistant] [deep infix 6]\n[answer]"),
         ("{text}[deep mine 3] so [answer]", "{text}[deep mine 3] so [answer]"),
+        ('{text}[hard h="so"][answer]', r'{text}[deep infix 6]\n[hard h="so"][answer]'),
     ],
 )
 def test_where_it_goes_after_the_text(written: str, placed: str, tiny_backbone: HuggingFaceBackbone) -> None:
@@ -176,6 +177,23 @@ def test_soft_slots_go_behind_a_filled_deep_one(tiny_backbone: HuggingFaceBackbo
     found = with_soft_slots(prompt, "both", 2)
     assert format(found) == r"[deep d 3][soft first 2]\n{text}[soft after 2] Mood: [answer]"
     assert found.slots["d"] == prompt.slots["d"]
+
+
+def test_soft_slots_leave_a_deep_one_further_on_where_it_is() -> None:
+    prompt = parse(r"Text: {text}[deep d 3]\nMood: [answer]")
+    assert format(with_soft_slots(prompt, "first", 2)) == r"[soft first 2]\nText: {text}[deep d 3]\nMood: [answer]"
+    assert format(with_soft_slots(prompt, "after", 2)) == r"Text: {text}[deep d 3][soft after 2]\nMood: [answer]"
+
+
+def test_vectors_after_a_tuned_one_are_learned(tiny_backbone: HuggingFaceBackbone, moods: Moods) -> None:
+    method = Deep(place="after", length=4, schedule=Schedule(learning_rates=(0.1,), steps=10))
+    first, _ = tuned(method, tiny_backbone, moods)
+    second, _ = tuned(
+        Soft(place="after", length=2, schedule=Schedule(learning_rates=(0.1,), steps=10)), tiny_backbone, moods, first
+    )
+    assert second.infix == first.infix
+    with pytest.raises(PromptError, match="the slot 'words' to be learned or tried before the deep slot 'infix'"):
+        tuned(Soft(schedule=Schedule(steps=2)), tiny_backbone, moods, first)
 
 
 def test_settings_are_checked() -> None:

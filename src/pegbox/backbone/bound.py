@@ -13,7 +13,7 @@ import torch
 from pegbox.backbone.engine import CHECKPOINTED, Engine, Head
 from pegbox.backbone.frozen import Front, Frozen
 from pegbox.backbone.laid import PORTION, LaidOut, Written
-from pegbox.backbone.layout import Ids, Speller, common_start, sizes
+from pegbox.backbone.layout import Ids, Speller, common_start, nothing_after, sizes
 from pegbox.backbone.live import Variants
 from pegbox.backbone.passes import TOKENS, Plan, Row, batches, fan, portions
 from pegbox.backbone.prefix_store import PrefixStore
@@ -39,7 +39,7 @@ class HuggingFaceBound(LaidOut):
     ) -> None:
         super().__init__(prompt, rows, engine, speller)
         self._frozen = Frozen(prompt, self.numbers, engine, store)
-        self._fronts: dict[int, Front] = {}
+        self._fronts: dict[tuple[int, bool], Front] = {}
         self._commons: dict[tuple[object, ...], int] = {}
         self.cut_rows = self._cut(engine.context, self._read_answers(answers, self._space, speller))
         lengths = [sum(sizes(layout, self._slot_lengths)) for layout in self._layouts]
@@ -90,7 +90,7 @@ class HuggingFaceBound(LaidOut):
             first = 0  # a slot without words could leave no position to read the answer from
         elif first <= min(self._own_pieces, default=0) and now.needs_gradient and self._long.intersection(asked):
             first = 0  # a pass over so long a text is not held for the way back, which nothing kept may stand before
-        plan = Plan(asked, first, first == whole, self._front(first, first == whole), [], [], only)
+        plan = Plan(asked, first, first == whole, self._front(first, first == whole, bool(now.names)), [], [], only)
         plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
@@ -117,9 +117,14 @@ class HuggingFaceBound(LaidOut):
             return ((),) * now.count
         return now.heads or (self._frozen.infix,) * now.count
 
-    def _front(self, first: int, whole: bool) -> Front:
-        """What is frozen before piece number `first`; worked out once."""
-        if first not in self._fronts:
+    def _front(self, first: int, whole: bool, keep: bool) -> Front:
+        """What is frozen before piece number `first`; worked out once.
+
+        Settings:
+            whole: that is all there is.
+            keep: it will be asked for again, with something else behind it.
+        """
+        if (first, keep) not in self._fronts:
             codes = [self._flat(layout[:first]) for layout in self._layouts]
             shared = common_start(codes)
             if whole:  # nothing is live: leave at least the position that is read
@@ -129,8 +134,8 @@ class HuggingFaceBound(LaidOut):
                 if one and self._own_pieces:  # a single request keeps the prompt's beginning, not the user's text
                     shared = shared[: len(self._flat(self._layouts[0][: self._own_pieces[0]]))]
             own = tuple(run[len(shared) :] for run in codes)
-            self._fronts[first] = Front(shared, own) if whole else self._frozen.front(shared, own)
-        return self._fronts[first]
+            self._fronts[first, keep] = Front(shared, own) if whole else self._frozen.front(shared, own, keep)
+        return self._fronts[first, keep]
 
     def _stems(self, plan: Plan, now: Variants) -> list[tuple[Head, int]]:
         """For each variant what all rows look back on, and how much of every tail that includes.
@@ -212,6 +217,8 @@ class HuggingFaceBound(LaidOut):
             for at, own in zip(some, owns, strict=True):
                 row = plan.asked[at]
                 tail = self._tail(plan, row, now, variant)[skip:]
+                if self.prompt.infix and not tail:
+                    raise nothing_after(self.prompt.infix)
                 for way in self._ways(plan, at) if answered else ((),):
                     rows.append(Row((*head, *own, *infix), tail + way, len(tail), variant, at))
                     self._check_room(rows[-1].past + room + (skip if plan.commons else 0) + len(rows[-1].codes), row)

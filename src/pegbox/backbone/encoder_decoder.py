@@ -105,7 +105,9 @@ class EncoderDecoderBound(LaidOut):
     @cached_property
     def _front(self) -> Front:
         """All rows with all slots filled, of which readings are kept as far as there is room."""
-        return self._frozen.front((), tuple(codes + self.after for codes in self.contexts(range(len(self._layouts)))))
+        return self._frozen.front(
+            (), tuple(codes + self.after for codes in self.contexts(range(len(self._layouts)))), keep=True
+        )
 
     def _encoded(self, rows: Sequence[Row], now: Variants) -> list[Head]:
         embeds = now.embeds([row.codes for row in rows], [row.variant for row in rows], [row.at for row in rows])

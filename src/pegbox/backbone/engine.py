@@ -355,7 +355,6 @@ class _Ended(Function):
         for row, head in enumerate(heads):
             places.setdefault(head[-1], []).append(row)
         ctx.places, ctx.rows = [(end.length, rows) for end, rows in places.items()], len(heads)
-        ctx.set_materialize_grads(False)
         return (*_laid(heads, width, "keys"), *_laid(heads, width, "values"))
 
     @staticmethod

@@ -62,21 +62,23 @@ class Frozen:
     def _filled(self) -> Variants:
         return variants({}, self._prompt, self._numbers, 1, self._engine)
 
-    def front(self, shared: Ids, own: tuple[Ids, ...]) -> Front:
-        """These codes, parted into blocks, with room for them reserved."""
+    def front(self, shared: Ids, own: tuple[Ids, ...], keep: bool) -> Front:
+        """These codes, parted into blocks, with room for them reserved where they are to be kept."""
         same = _firsts(own)
         order = sorted((at for at in set(same) if own[at]), key=lambda at: (len(own[at]), at))
         if not order:
             return Front(shared, own, same=tuple(same))
         blocks = tuple(tuple(order[at : at + BLOCK]) for at in range(0, len(order), BLOCK))
         keys = tuple(("own", self._content(shared, *(own[row] for row in block))) for block in blocks)
+        block_of = {row: number for number, block in enumerate(blocks) for row in block}
+        block_of |= {row: block_of[first] for row, first in enumerate(same) if first in block_of}
+        if not keep:
+            return Front(shared, own, blocks, keys, block_of, same=tuple(same))
         probe, *_ = self.shared(shared) or self._run([own[order[0]][:1]])
         size = self._store.bytes_each(probe)
         common = len(shared) + sum(run.length for run in self.given)
         wanted: list[tuple[Hashable, int]] = [(self._shared_key(shared), common * size)] if shared else []
         wanted += [(key, sum(len(own[row]) for row in block) * size) for key, block in zip(keys, blocks, strict=True)]
-        block_of = {row: number for number, block in enumerate(blocks) for row in block}
-        block_of |= {row: block_of[first] for row, first in enumerate(same) if first in block_of}
         return Front(shared, own, blocks, keys, block_of, self._store.reserve(self, wanted), tuple(same))
 
     def shared(self, codes: Ids) -> Head:

@@ -16,7 +16,7 @@ from typing import Any
 from pegbox.backbone.conversation import Conversation, conversation
 from pegbox.data.rows import Rows
 from pegbox.errors import BackboneError, PromptError
-from pegbox.prompt import TURNS, Answer, DeepSlot, Field, HardSlot, Prompt, Text, VectorSlot
+from pegbox.prompt import TURNS, Answer, DeepSlot, Field, HardSlot, InputSlot, Prompt, Text, VectorSlot
 from pegbox.prompt.turns import said
 
 Ids = tuple[int, ...]
@@ -142,7 +142,8 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
     could leave it with nothing to read. A deep slot that comes first stands before all this, a chat template's beginning
     included; the keys and values of a start token are among its own, so none follows it.
 
-    Raises: BackboneError when chat turns do not fit the model's template; PromptError when nothing is read after a deep slot.
+    Raises: BackboneError when chat turns do not fit the model's template; PromptError for a deep slot that nothing looks back
+            on, or that an input slot stands before.
     """
     own = _turns_at(prompt)
     # a user's turn in place of the row's own, whose piece then holds all that the template writes around them
@@ -183,19 +184,38 @@ def frame(prompt: Prompt, speller: Speller) -> Frame:
     if not speller.after and not any(_never_empty(piece, prompt) for piece in pieces):
         pieces.insert(0, (speller.eos,))
     framed = Frame(_merged([*([deep] if deep else []), *pieces]), spaced, end[0] if end else speller.eos, end)
-    _check_read_after(framed, prompt)
+    _check_infix(framed, prompt)
     return framed
 
 
-def _check_read_after(framed: Frame, prompt: Prompt) -> None:
-    """Raises PromptError where there may be nothing between a deep slot and the answer, so that nothing looks back on it."""
-    infix = prompt.infix
-    if infix and not any(_never_empty(piece, prompt) for piece in framed.pieces[framed.place(infix.name) + 1 :]):
+def _check_infix(framed: Frame, prompt: Prompt) -> None:
+    """Raises PromptError where there may be nothing between a deep slot and the answer, or each row's own vectors before it."""
+    if prompt.infix is None:
+        return
+    place = framed.place(prompt.infix.name)
+    if not any(_never_empty(piece, prompt) or _filled_words(piece, prompt) for piece in framed.pieces[place + 1 :]):
+        raise nothing_after(prompt.infix)
+    before = [piece.name for piece in framed.pieces[:place] if isinstance(piece, Slot)]
+    if made := next((name for name in before if isinstance(prompt.slots[name], InputSlot)), None):
         raise PromptError(
-            f"nothing between [deep {infix.name} {infix.length}] and the answer",
-            "words that the model reads there, looking back on the slot",
-            f"write for example [deep {infix.name} {infix.length}]\\nLabel: [answer]",
+            f"the input slot {made!r} before the deep slot {prompt.infix.name!r}",
+            "nothing that is made anew for each row before a deep slot",
+            f"let one of them go, or write the deep slot before {made!r}",
         )
+
+
+def nothing_after(infix: DeepSlot) -> PromptError:
+    """What is said where nothing looks back on a deep slot."""
+    return PromptError(
+        f"nothing between [deep {infix.name} {infix.length}] and the answer",
+        "words that the model reads there, looking back on the slot",
+        f"write for example [deep {infix.name} {infix.length}]\\nLabel: [answer]",
+    )
+
+
+def _filled_words(piece: Piece, prompt: Prompt) -> bool:
+    slot = prompt.slots[piece.name] if isinstance(piece, Slot) else None
+    return isinstance(slot, HardSlot) and bool((slot.words or "").strip())
 
 
 def _never_empty(piece: Piece, prompt: Prompt) -> bool:

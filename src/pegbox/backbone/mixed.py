@@ -22,7 +22,7 @@ import torch
 from pegbox.backbone.engine import Engine, Head
 from pegbox.backbone.frozen import Frozen
 from pegbox.backbone.input_made import readings
-from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, slot_ids
+from pegbox.backbone.layout import Ids, Own, Slot, Speller, common_start, cut_to, fill_frame, frame, nothing_after, slot_ids
 from pegbox.backbone.live import Variants, codes, variants
 from pegbox.backbone.passes import Row, batches
 from pegbox.backbone.prefix_store import PrefixStore
@@ -84,10 +84,14 @@ class Passage:
         return 0 if self.later else self.wanted
 
     @property
+    def left(self) -> int:
+        """Positions still to be read."""
+        return len(self.codes) + (len(self.later[1]) if self.later else 0)
+
+    @property
     def length(self) -> int:
         """Positions that it looks back on, and those still to be read."""
-        infix, later = self.later or ((), ())
-        return sum(run.length for run in (*self.head, *infix)) + len(self.codes) + len(later)
+        return sum(run.length for run in (*self.head, *(self.later[0] if self.later else ()))) + self.left
 
     def begin_at(self, stem: Passage, length: int) -> None:
         """Goes on from a stem, which holds so many of the positions that are to be read."""
@@ -155,7 +159,7 @@ class Standing:
         self._made_from_rows = any(isinstance(slot, InputSlot) for slot in prompt.slots.values())
         own = (at for at, piece in enumerate(self._framed.pieces) if self._of_rows(piece))
         self._infix = None if prompt.infix is None else self._framed.place(prompt.infix.name)
-        self._beginning = self._codes(self._framed.pieces[: next(own, None)][: self._infix])
+        self._beginning = self._codes(self._framed.pieces[: next(own, None)])
         spaced = [(" " if self._framed.answer_spaced else "") + word for word in words]
         self._trie = answer_trie(speller.plain(spaced), self._framed.end, words) if words else None
         self._trunks: tuple[Ids, ...] = ((),) if self._trie is None else self._trie.trunks()
@@ -183,11 +187,13 @@ class Standing:
         return made
 
     def _passage(self, tail: _Tail, then: Ids, values: Variants, wanted: int, keep: bool = False) -> Passage:
-        """A row's passage, followed by these codes."""
-        if self._infix is None:
+        """A row's passage, followed by these codes. Raises PromptError where nothing is read after a deep slot."""
+        if self.prompt.infix is None:
             head, own = self._split(tail.codes)
             return Passage(self, head, own + then, values, wanted, keep)
         shared = self._beginning[: len(tail.codes)]  # what the row has of its own may be nothing
+        if not tail.later:
+            raise nothing_after(self.prompt.infix)
         later = self._frozen.infix, tail.later + then
         return Passage(self, self._frozen.shared(shared), tail.codes[len(shared) :], values, wanted, keep, later=later)
 
@@ -281,7 +287,7 @@ def advance(engine: Engine, passages: Sequence[Passage]) -> int:
 
 def _foldable(some: Sequence[Passage]) -> bool:
     """Whether passages of one stem can be read in one pass: after a chunk of each they no longer look back on the same."""
-    whole = all(one.head is some[0].head and len(one.part) == len(one.codes) and not one.later for one in some)
+    whole = all(_same(one.head, some[0].head) and len(one.part) == len(one.codes) and not one.later for one in some)
     return whole and len(some) > 1 and sum(len(one.codes) for one in some) <= LARGEST
 
 

@@ -126,12 +126,15 @@ def _brought_back(path: Path, artifact: str | Path, vectors: NDArray[np.float32]
 def _first_slot(prompt: Prompt, kind: type[VectorSlot] | None = None) -> VectorSlot:
     """The prompt's one soft or deep slot, of this kind if one is named. Raises PromptError unless it stands first."""
     found = [slot for slot in prompt.slots.values() if isinstance(slot, VectorSlot)]
+    deep = any(isinstance(one, DeepSlot) for one in found)
     slot = found[0] if len(found) == 1 and isinstance(found[0], kind or tuple(KINDS.values())) else None
     if slot is None or next(iter(prompt)) is not slot or (prompt.is_chat and isinstance(slot, SoftSlot)):
         raise PromptError(
             f"the prompt {format(prompt)!r}",
             f"one {kind.kind if kind else 'soft or deep'} slot, before everything else: that is all that PEFT can hold",
-            "export it --to text or --to vllm, or tune one with the method `soft`",
+            "export it --to text, or tune one with the method `deep`"
+            if deep
+            else "export it --to text or --to vllm, or tune one with the method `soft`",
         )
     return slot
 

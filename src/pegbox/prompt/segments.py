@@ -127,7 +127,7 @@ class DeepSlot(VectorSlot):
     """A place for learned keys and values at every layer: before everything else (prefix tuning), or further on (infix tuning).
 
     What follows looks back on them as on P positions of text, what stands before them does not; they themselves have read
-    nothing. Wherever they stand, they are those of a text's first P positions.
+    nothing. Wherever they stand, keys are turned as those of a text's first P positions; what follows is numbered after them.
 
     Source: Li and Liang 2021 (arXiv 2101.00190), section 7.3, compare the two places.
     Shape: vectors [P, W]: for each position, layer by layer, the keys of all key/value heads and then the values; as in PEFT.

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pegbox.backbone.mixed import Asked, Passage, branch_off, stem_of
+from pegbox.backbone.mixed import CHUNK, Asked, Passage, branch_off, stem_of
 from pegbox.data.rows import Rows
 from pegbox.data.words import WordRows
 from pegbox.serve.errors import GoneError, LateError, ServeError
@@ -114,7 +114,7 @@ class Scoring(Seated[tuple[NDArray[np.float32], tuple[int, ...]]]):
 
     def _noted(self, asked: Asked) -> None:
         """Notes that the next row has a seat."""
-        self.tokens += sum(len(passage.codes) for passage in asked.passages)
+        self.tokens += sum(passage.left for passage in asked.passages)
         if asked.cut:
             self._cut.append(self.seated)
         self.seated += 1
@@ -167,7 +167,7 @@ class WordScoring(Scoring):
         every = [passage for own in words for passage in own]
         stem = stem_of(every) if len(every) > 1 else None
         before = 0 if stem is None else len(stem.codes)
-        longest = max(sum(min(len(one.codes) - before, len(one.part) + one.wanted) for one in own) for own in words)
+        longest = max(sum(min(one.left - before, CHUNK + one.wanted) for one in own) for own in words)
         return min(self._limits.batch_rows, max(1, self._limits.turn_tokens // longest))
 
 

@@ -77,7 +77,7 @@ class Writing(Seated[list[Written]]):
         at = self.seated
         asked = self._served.standing.write(self._rows.take([at]), room)[0]
         self.seated += 1
-        self.tokens += len(asked.passages[0].codes)
+        self.tokens += asked.passages[0].left
         return WritingSeat(self, at, asked)
 
     def settle(self, at: int, written: Written) -> None:
@@ -95,7 +95,7 @@ class WritingSeat:
         self.passages = asked.passages
         self._at, self._cut = at, asked.cut
         (self._passage,) = asked.passages
-        self._read = sum(run.length for run in self._passage.head) + len(self._passage.codes)
+        self._read = self._passage.length
         self._draw = _Drawing(work.wish, at)
         self._ids: list[int] = []
         self._told = 0

@@ -46,7 +46,7 @@ def with_soft_slots(prompt: Prompt, place: Place, length: int) -> Prompt:
             segments = _after(segments, SoftSlot(_free("after", taken), length))
         if place in ("first", "both") and number == 0:
             first = SoftSlot(_free("first", taken), length)
-            deep = [segment for segment in segments if isinstance(segment, DeepSlot)]  # nothing may stand before it
+            deep = [segment for segment in segments[:1] if isinstance(segment, DeepSlot)]  # it stays before everything
             if turn.role == TURNS:  # where nothing else may stand
                 turns.append(Turn("system", (first,)))
             else:
@@ -115,7 +115,7 @@ def deep_slot(
 
 
 def _with_infix(prompt: Prompt, length: int) -> Prompt:
-    """The prompt with a deep slot after the last field; between that and an answer in the same turn a line begins."""
+    """The prompt with a deep slot after the last field; a line begins behind it where no words follow in the same turn."""
     slot = DeepSlot(_free("infix", set(prompt.slots)), length)
     number = _last_turn(prompt)
     turn = prompt.turns[number]
@@ -124,7 +124,7 @@ def _with_infix(prompt: Prompt, length: int) -> Prompt:
     behind = segments[at] if at < len(segments) else None
     if isinstance(behind, Text) and not behind.text.strip(" "):
         segments[at] = Text("\n")
-    elif isinstance(behind, Answer):
+    elif behind is not None and not isinstance(behind, Text):
         segments.insert(at, Text("\n"))
     return Prompt((*prompt.turns[:number], type(turn)(turn.role, tuple(segments)), *prompt.turns[number + 1 :]))
 
@@ -223,6 +223,7 @@ def _after(segments: list[Segment], slot: VectorSlot) -> list[Segment]:
     line = max(lines, default=len(segments))
     fields = [at for at in fields if at < line] or fields
     at = fields[-1] + 1 if fields else answer
+    at = max(at, 1 + max((n for n, segment in enumerate(segments) if isinstance(segment, DeepSlot)), default=-1))
     return [*segments[:at], slot, *segments[at:]]
 
 
