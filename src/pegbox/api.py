@@ -64,6 +64,11 @@ def open_backbone(model: str | LoadedBackbone, dtype: str = "auto", device: str 
     return backbone_of(load_weights(model, dtype, device), None, default_storage(), on_disk)
 
 
+def default_methods(task: str, model: str | LoadedBackbone) -> tuple[str, ...]:
+    """What a comparison compares unless it is told: see `pegbox.recipe.methods.defaults`."""
+    return defaults(task, keeps=open_backbone(model).kind == "causal")
+
+
 def tune(
     data: Any,
     *,
@@ -190,7 +195,9 @@ def compare(
     if group is not None and not known.test.in_groups:
         known, train = known.grouped(group, asked.reads(start)), train.grouped(group, asked.reads(start))
     asked.check(start, train, *(() if known.dev is None else (known.dev,)))
-    chosen = tuple(methods or defaults(task))
+    if not methods:
+        model = open_backbone(model, dtype, device)
+    chosen = tuple(methods or default_methods(task, model))
     plan = Plan(chosen, start, asked, _budget(budget), seeds, tuning_seeds, settings or {}, group)
     assert known.test is not None
     backbone = open_backbone(model, dtype, device)

@@ -31,6 +31,7 @@ class Method:
         predictor: it returns no prompt but something else that predicts.
         tasks: the tasks that it can do.
         whole: it is handed the task itself, not what the task is tuned as.
+        keeps: it needs a model that keeps what it has read: a causal one.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Method:
     predictor: bool = False
     tasks: tuple[str, ...] = LABELLING
     whole: bool = False
+    keeps: bool = False
 
 
 # The methods are imported where they are made, so that listing them takes no torch.
@@ -163,7 +165,7 @@ def _hybrid_after() -> Any:
     from pegbox.tune.search import Search
     from pegbox.tune.then import Then
 
-    return Then(Search(), _soft_after())  # the winning words may be long; so they are read once
+    return Then(Search(shots=(), words=1), _deep_after(), share=0.15)
 
 
 def _word_majority() -> Any:
@@ -238,13 +240,21 @@ METHODS: dict[str, Method] = {
             "residual", "soft", "learned vectors through a small residual network, dropped after tuning", _residual, tasks=ANY
         ),
         Method("lowrank", "soft", "learned vectors, few numbers each, through a fixed random projection", _lowrank, tasks=ANY),
-        Method("deep", "soft", "keys and values in every layer, begun as those of the words before the text", _deep, tasks=ANY),
+        Method(
+            "deep",
+            "soft",
+            "keys and values in every layer, begun as those of the words before the text",
+            _deep,
+            tasks=ANY,
+            keeps=True,
+        ),
         Method(
             "deep-after",
             "soft",
             "keys and values in every layer after the text, whose reading is then kept",
             _deep_after,
             tasks=ANY,
+            keeps=True,
         ),
         Method("input", "soft", "vectors that a small learned network makes for each text from its words", _input, tasks=ANY),
         Method(
@@ -257,9 +267,10 @@ METHODS: dict[str, Method] = {
         Method(
             "hybrid-after",
             "hybrid",
-            "words and examples searched first, then vectors learned after the text, around them",
+            "words searched first, then keys and values in every layer learned after the text",
             _hybrid_after,
             tasks=ANY,
+            keeps=True,
         ),
     )
 }
@@ -295,7 +306,7 @@ def able(task: str) -> dict[str, Method]:
     }
 
 
-DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "deep-after", "hybrid", "lora")
+DEFAULTS = ("majority", "tfidf", "zero-shot", "few-shot", "probe", "search", "soft", "deep-after", "hybrid-after", "lora")
 """What a comparison compares unless it is told: the main method of each kind, and what they have to beat."""
 
 TASK_DEFAULTS: dict[str, tuple[str, ...]] = {
@@ -304,9 +315,20 @@ TASK_DEFAULTS: dict[str, tuple[str, ...]] = {
 """The same for tasks where other methods matter; the rest compare those of `DEFAULTS` that can do them."""
 
 
-def defaults(task: str) -> tuple[str, ...]:
-    """What a comparison of this task compares unless it is told."""
-    return TASK_DEFAULTS.get(task) or tuple(name for name in DEFAULTS if task in METHODS[name].tasks)
+_INSTEAD = {"hybrid-after": "hybrid"}
+"""For models that do not keep what they have read."""
+
+
+def defaults(task: str, keeps: bool = True) -> tuple[str, ...]:
+    """What a comparison of this task compares unless it is told.
+
+    Settings:
+        keeps: the model keeps what it has read, as causal ones do.
+    """
+    found = TASK_DEFAULTS.get(task) or tuple(name for name in DEFAULTS if task in METHODS[name].tasks)
+    if keeps:
+        return found
+    return tuple(name for name in dict.fromkeys(_INSTEAD.get(name, name) for name in found) if not METHODS[name].keeps)
 
 
 def for_task(name: str, task: str) -> Method:
