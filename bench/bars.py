@@ -116,10 +116,10 @@ def _times(ours: Figure | None, figures: Sequence[Figure], name: str, dtype: str
 
 
 def _others(measured: dict[str, float]) -> list[Bar]:
-    hours = "takes hours; bench/soft_vs_peft.py measures it"
+    apart = "by itself: python -m bench.time_to_accuracy"
     share = measured["memory pegbox"] / measured["memory peft"] if "memory peft" in measured else None
     return [
-        Bar("time to the dev accuracy that PEFT reaches in 200 steps", 10.0, None, note=hours),
+        Bar("time to the dev accuracy that PEFT reaches in 200 steps", 10.0, None, note=apart),
         Bar(
             "peak memory of a tuning run, as a share of PEFT's",
             0.6,
