@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -342,10 +343,29 @@ def test_a_texts_reading_does_not_depend_on_the_slot_and_is_done_once() -> None:
     tail = len(backbone.encode(" Is it? ")) * len(ROWS)
     assert spent[1:] == [tail, tail]
     assert spent[0] > tail
-    filled = backbone.bind(parse(PROMPTS["after the text"]).fill(d=three[0].numpy()), ROWS, Choices(("y", "n")))
+
+
+@pytest.mark.parametrize(("family", "passes"), [("llama", 1), ("gemma2", 2)])
+def test_what_is_not_kept_is_read_in_one_pass_where_no_window_is_in_the_way(
+    family: str, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = HuggingFaceBackbone(tiny_family(family))
+    filled = parse(PROMPTS["after the text"]).fill(d=some_rows(backbone)[0].numpy())
+    bound = backbone.bind(filled, Rows.from_texts(["one day", "two ox!!"]), Choices(("y", "n")))
+    bound.score([0])  # what is proved once, and the prompt's beginning
+    through, seen = Engine._through, []
+
+    def counted(engine: Engine, *given: Any) -> Any:
+        seen.append(given)
+        return through(engine, *given)
+
+    monkeypatch.setattr(Engine, "_through", counted)
+    bound.score([0, 1])
+    assert len(seen) == passes
+    same = backbone.bind(filled, Rows.from_texts(["one day"] * 8), Choices(("y", "n")))
     before = backbone.spent.forward
-    filled.score(range(len(ROWS)))
-    assert backbone.spent.forward - before == tail
+    same.score(range(8))
+    assert backbone.spent.forward - before <= len(backbone.encode(" one day")) + 8 * len(backbone.encode(" Is it? "))
 
 
 def test_a_single_request_keeps_no_text() -> None:

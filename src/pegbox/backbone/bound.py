@@ -7,6 +7,7 @@ run at each call: with a gradient in one pass, without one in portions of rows, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 
@@ -59,6 +60,8 @@ class HuggingFaceBound(LaidOut):
             return self._read(self._plan(asked, now, only), range(len(asked)), now)
         with torch.no_grad():
             plan = self._plan(asked, now, only)
+            if not now.names and only is None and self._reads_past_infix and len(set(plan.front.same)) == len(self._layouts):
+                return self._past_infix(plan)  # else rows share texts that are better read once
             parts = portions(asked, [len(plan.front.own[row]) for row in asked], list(map(self._kin, asked)), PORTION)
             found = torch.cat([self._read(plan, part, now) for part in parts], dim=1)
             return found[:, torch.tensor([at for part in parts for at in part], device=found.device).argsort()]
@@ -110,6 +113,36 @@ class HuggingFaceBound(LaidOut):
                 f"fill {live!r} first, or let the deep slot stand first in the prompt",
             )
         return place
+
+    @cached_property
+    def _reads_past_infix(self) -> bool:
+        """Whether text, and what looks back on a deep slot behind it, are read in one pass where nothing of it is kept."""
+        if self.prompt.infix is None or self.targets is not None or len(self._trunks()) > 1:
+            return False
+        return self._engine.packs
+
+    def _past_infix(self, plan: Plan) -> torch.Tensor:
+        """Log-probabilities of the choices for all rows asked about. Shape: [1, B, C]."""
+        now = self.values(plan.asked)
+        tails = [self._tail(plan, row, now, 0) for row in plan.asked]
+        if self.prompt.infix and not all(tails):
+            raise nothing_after(self.prompt.infix)
+        (trunk,), (run,), head = self._trunks(), self._frozen.infix, self._frozen.shared(plan.front.shared)
+        own = [plan.front.own[row] for row in plan.asked]
+        rows = [
+            Row(head, text + tail + trunk, len(text) + len(tail), 0, at)
+            for at, (text, tail) in enumerate(zip(own, tails, strict=True))
+        ]
+        states: dict[int, torch.Tensor] = {}
+        for batch in batches(rows):
+            some = [rows[at] for at in batch]
+            embeds = now.embeds([row.codes for row in some], [0] * len(some), [0] * len(some))
+            lengths, skipped = [len(row.codes) for row in some], [row.read - 1 for row in some]
+            hidden = self._engine.past_infix([head] * len(some), run, embeds, lengths, [len(own[at]) for at in batch], skipped)
+            states.update(
+                (at, hidden[n, row.read - 1 : len(row.codes)]) for n, (at, row) in enumerate(zip(batch, some, strict=True))
+            )
+        return self._choose([states[at] for at in range(len(rows))])[None]
 
     def _infixes(self, now: Variants) -> tuple[Head, ...]:
         """For each variant the keys and values of a deep slot that does not stand first."""

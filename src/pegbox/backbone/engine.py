@@ -149,6 +149,38 @@ class Engine(Core):
         cache = DynamicCache(side_by_side(heads, before)) if before else None
         return self._through(heads, embeds, mask, starts + places.to(self.device), cache, before, count)[0]
 
+    def past_infix(
+        self,
+        heads: Sequence[Head],
+        infix: KeysValues,
+        embeds: torch.Tensor,
+        lengths: Sequence[int],
+        before: Sequence[int],
+        skipped: Sequence[int] = (),
+    ) -> torch.Tensor:
+        """Last hidden states of rows whose later positions look back on one run more than those before it. See `packs`.
+
+        Settings:
+            infix: that run, which takes up as many places.
+            before: how many of each row's positions stand before it.
+            skipped: as for `hidden`.
+
+        Shape: heads N; embeds [N, T, H]; lengths N; result [N, T, H], in the model's dtype.
+        """
+        past, width = [_length(head) for head in heads], embeds.shape[1]
+        most, device = max(past), self.device
+        starts, sizes, firsts = (torch.tensor(some, device=device)[:, None] for some in (past, lengths, before))
+        steps = torch.arange(width, device=device)[None]
+        later = steps >= firsts
+        kept = torch.arange(most, device=device)[None] >= most - starts
+        own = torch.ones(width, width, dtype=torch.bool, device=device).tril() & (steps < sizes)[:, None]
+        old = [kept[:, None].expand(-1, width, -1), later[:, :, None].expand(-1, -1, infix.length)]
+        places = starts + torch.minimum(steps, sizes - 1) + infix.length * later
+        both, whole = [(*head, infix) for head in heads], most + infix.length
+        cache = DynamicCache(side_by_side(both, whole))
+        with attention.reading(self._places(embeds, lengths, skipped)):
+            return self._through(both, embeds, torch.cat([*old, own], dim=2)[:, None], places, cache, whole, sum(lengths))[0]
+
     def fan(
         self, heads: Sequence[Head], embeds: torch.Tensor, lengths: Sequence[int], branches: int, skipped: Sequence[int] = ()
     ) -> torch.Tensor:
