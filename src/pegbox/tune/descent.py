@@ -22,7 +22,7 @@ from pegbox.tune.adam import adam_direction
 from pegbox.tune.budget import Budget, Meter
 from pegbox.tune.orders import drawn, drawn_groups, even_batch, first_groups, flat, grouped, together
 from pegbox.tune.parts import Lengths, live_lengths, parts
-from pegbox.tune.schedule import Costs, Schedule
+from pegbox.tune.schedule import Costs, Prices, Schedule
 from pegbox.tune.standing import Parameters, Standing
 from pegbox.tune.trail import Trail
 from pegbox.tune.written import or_written
@@ -48,34 +48,6 @@ class _Course:
     judge: BoundClassification
     meter: Meter
     seed: int
-
-
-@dataclass(frozen=True)
-class _Prices:
-    """What single things take, in tokens or in seconds.
-
-    Settings:
-        step: a step, for each variant.
-        row: the first reading of a row.
-        look: one variant's look at one row.
-        fixed: a step, whatever the number of variants.
-    """
-
-    step: float
-    row: float
-    look: float
-    fixed: float = 0.0
-
-    def over(self, looked: int, drawn: float, written: Prompt) -> Costs:
-        """What a descent costs.
-
-        Settings:
-            looked: dev rows that are looked at each time.
-            drawn: training rows that are read where one is drawn.
-            written: the prompt that the result is compared with.
-        """
-        check = 0.0 if written.open_slots else 2 * looked * (self.look + self.row)
-        return Costs(self.step, self.look * looked, self.row * drawn, self.row * looked, check, self.fixed)
 
 
 @dataclass(frozen=True)
@@ -176,13 +148,13 @@ class Descent:
         """A new plan. A budget in seconds is planned in seconds, since a token costs more in a step of few than in a reading of
         many; and allows as many tokens as what was planned takes."""
         groups = together(train)
-        sizes = [len(stratum) for stratum in grouped(self.task.strata(train), groups)]
+        sizes, drawn = [len(stratum) for stratum in grouped(self.task.strata(train), groups)], len(train) / len(groups)
         prices = self._measured(train, meter, seed)
         timed = not meter.settled
         left = meter.seconds_left if timed else meter.tokens_left or 0
         used = prices[timed]
         looked = self.schedule.looked(left, self._variants, used.look, dev_rows)
-        in_tokens, costs = (some.over(looked, len(train) / len(groups), self.written) for some in (prices[False], used))
+        in_tokens, costs = (some.over(looked, drawn, not self.written.open_slots) for some in (prices[False], used))
         steps = costs.affordable(left, self.schedule, self._variants, sizes)
         if timed:
             of = (max(1, steps), self.schedule, self._variants, sizes)
@@ -190,7 +162,7 @@ class Descent:
         said = {"costs": asdict(in_tokens), "looked": looked, "steps": steps}
         return said | {"tokens": meter.tokens, "left": left, "allowance": meter.tokens + left}
 
-    def _measured(self, train: Rows, meter: Meter, seed: int) -> tuple[_Prices, _Prices]:
+    def _measured(self, train: Rows, meter: Meter, seed: int) -> tuple[Prices, Prices]:
         """What a step, a row's first reading and a look at a row take: in tokens, and in seconds where the budget is in these.
 
         From two passes over a few rows, the first of which also reads what is kept afterwards. For seconds two more: of one
@@ -212,7 +184,7 @@ class Descent:
         read = max(0, first[0] - second[0])
         many = len(self.task.labels) > NAMED
         look = self._look(bound, used, meter) if many else (second[0] / 2, second[1] / 2)
-        tokens = _Prices(second[0] / variants, read / len(sample), look[0] / variants / used)
+        tokens = Prices(second[0] / variants, read / len(sample), look[0] / variants / used)
         if meter.settled:
             return tokens, tokens
         single = min(second[1], passed(alone)[1]) if variants > 1 else second[1]
@@ -222,7 +194,7 @@ class Descent:
             self.backbone.forget()
             again = max(0.0, passed(self.start)[1] - second[1])
         fixed = single - each
-        return tokens, _Prices(each, again / len(sample), look[1] / variants / used, fixed)
+        return tokens, Prices(each, again / len(sample), look[1] / variants / used, fixed)
 
     @torch.no_grad()
     def _look(self, bound: BoundClassification, rows: int, meter: Meter) -> tuple[int, float]:

@@ -151,3 +151,31 @@ class Costs:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.of(middle, schedule, variants, rows) <= budget else (low, middle - 1)
         return low
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What single things take, in tokens or in seconds.
+
+    Settings:
+        step: a step, for each variant.
+        row: the first reading of a row.
+        look: one variant's look at one row.
+        fixed: a step, whatever the number of variants.
+    """
+
+    step: float
+    row: float
+    look: float
+    fixed: float = 0.0
+
+    def over(self, looked: int, drawn: float, checked: bool) -> Costs:
+        """What a descent costs.
+
+        Settings:
+            looked: dev rows that are looked at each time.
+            drawn: training rows that are read where one is drawn.
+            checked: the result is compared with the written prompt on these rows.
+        """
+        check = 2 * looked * (self.look + self.row) if checked else 0.0
+        return Costs(self.step, self.look * looked, self.row * drawn, self.row * looked, check, self.fixed)
