@@ -355,3 +355,5 @@ def test_compare_tells_impossible_settings_before_the_model_is_opened(data: Data
         pegbox.compare(data, methods=["sofft"], model="./no such model")
     with pytest.raises(SettingsError, match="settings for 'hybrid'"):
         pegbox.compare(data, methods=["soft"], settings={"hybrid": {"share": 0.5}}, model="./no such model")
+    with pytest.raises(SettingsError, match="a budget of '5min'"):
+        pegbox.compare(data, budget="5min", model="./no such model")

@@ -18,7 +18,7 @@ from pegbox.data.review import review
 from pegbox.data.rows import Data, Rows, Sealed
 from pegbox.data.split import dev_split, few_shot
 from pegbox.data.stream import Reading
-from pegbox.errors import DataError, RunError, SettingsError
+from pegbox.errors import BackboneError, DataError, RunError, SettingsError
 from pegbox.evaluate.report import Report
 from pegbox.evaluate.scores import Evaluation, MeasuredEvaluation, evaluate_predictor, evaluate_task
 from pegbox.prompt import Prompt, parse
@@ -65,8 +65,13 @@ def open_backbone(model: str | LoadedBackbone, dtype: str = "auto", device: str 
 
 
 def default_methods(task: str, model: str | LoadedBackbone) -> tuple[str, ...]:
-    """What a comparison compares unless it is told: see `pegbox.recipe.methods.defaults`."""
-    return defaults(task, keeps=open_backbone(model).kind == "causal")
+    """What a comparison with this model compares unless it is told: see `pegbox.recipe.methods.defaults`."""
+    backbone = open_backbone(model)
+    try:
+        keeps = backbone.deep_width > 0
+    except BackboneError:
+        keeps = False
+    return defaults(task, keeps)
 
 
 def tune(
@@ -195,12 +200,12 @@ def compare(
     if group is not None and not known.test.in_groups:
         known, train = known.grouped(group, asked.reads(start)), train.grouped(group, asked.reads(start))
     asked.check(start, train, *(() if known.dev is None else (known.dev,)))
-    if not methods:
-        model = open_backbone(model, dtype, device)
-    chosen = tuple(methods or default_methods(task, model))
+    chosen = tuple(methods or defaults(task))
     plan = Plan(chosen, start, asked, _budget(budget), seeds, tuning_seeds, settings or {}, group)
     assert known.test is not None
     backbone = open_backbone(model, dtype, device)
+    if not methods:
+        plan = replace(plan, methods=default_methods(task, backbone))
     place = None if folder is None else Path(folder)
     told = watch or (lambda *_: None)
     return Report.of(run_comparison(plan, backbone, train, known.test, known.dev, place, told, known.notes))

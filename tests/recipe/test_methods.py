@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pegbox.api import default_methods, task_and_prompt
+from pegbox.backbone.huggingface import HuggingFaceBackbone
 from pegbox.backbone.opening import backbone_of
 from pegbox.backbone.tiny_two_way import tiny_two_way
 from pegbox.data.rows import Rows
@@ -68,3 +69,15 @@ def test_a_method_that_needs_a_model_that_keeps_what_it_reads_is_refused_by_othe
             tune()
     else:
         tune()
+
+
+def test_a_causal_model_whose_keys_and_values_differ_in_size_is_asked_for_no_deep_slots(
+    tiny_backbone: HuggingFaceBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> int:
+        raise BackboneError(
+            "keys of one shape and values of another", "a model whose keys and values are of one size", "use soft"
+        )
+
+    monkeypatch.setattr(type(tiny_backbone), "deep_width", property(refused))
+    assert default_methods("classify", tiny_backbone) == defaults("classify", keeps=False)

@@ -140,7 +140,8 @@ class HuggingFaceBound(LaidOut):
             lengths, skipped = [len(row.codes) for row in some], [row.read - 1 for row in some]
             hidden = self._engine.past_infix([head] * len(some), run, embeds, lengths, [len(own[at]) for at in batch], skipped)
             states.update(
-                (at, hidden[n, row.read - 1 : len(row.codes)]) for n, (at, row) in enumerate(zip(batch, some, strict=True))
+                (at, hidden[n, row.read - 1 : len(row.codes)].clone())
+                for n, (at, row) in enumerate(zip(batch, some, strict=True))
             )
         return self._choose([states[at] for at in range(len(rows))])[None]
 

@@ -47,7 +47,7 @@ from pegbox.cli.options import (
 from pegbox.cli.printing import aloud, dev_said, print_json
 from pegbox.cli.recipe import Recipe, write_recipe
 from pegbox.errors import SettingsError
-from pegbox.recipe.methods import DEFAULTS
+from pegbox.recipe.methods import DEFAULTS, defaults
 
 
 def compare(
@@ -240,13 +240,14 @@ def _compared(found: Any, folder: Path, quiet: bool, **chosen: Any) -> Any:
     from pegbox.recipe.comparison import Plan
     from pegbox.tune.budget import Budget
 
-    if not chosen["methods"]:
-        chosen["model"] = api.open_backbone(chosen["model"], chosen["dtype"], chosen["device"])
-    methods = tuple(chosen["methods"] or api.default_methods(chosen["task"], chosen["model"]))
+    methods = tuple(chosen["methods"] or defaults(chosen["task"]))
     asked = (chosen[name] for name in ("prompt", "words", "calibration", "channel", "task", "task_settings"))
     task, start = api.task_and_prompt(found.train, *asked)
     known = Budget.parse(chosen["budget"])
     plan = Plan(methods, start, task, known, chosen["seeds"], chosen["tuning_seeds"], chosen["settings"])
+    if not chosen["methods"]:
+        chosen["model"] = api.open_backbone(chosen["model"], chosen["dtype"], chosen["device"])
+        plan = replace(plan, methods=api.default_methods(chosen["task"], chosen["model"]))
     with _interruptible(), Watcher(Console(stderr=True), known, len(plan.cells())) as watcher:
         report = api.compare(found, folder=folder, watch=watcher.cell, **chosen)
     report.to_json(folder / "report.json")

@@ -51,6 +51,24 @@ class _Course:
 
 
 @dataclass(frozen=True)
+class _Sample:
+    """Rows that a step is tried on: how many there are, and how many a step takes."""
+
+    descent: Descent
+    bound: BoundClassification
+    rows: int
+    used: int
+    lengths: Lengths
+
+    def passed(self, start: Parameters, meter: Meter) -> tuple[int, float]:
+        """Tokens and seconds of one step's gradient."""
+        before, began = meter.tokens, time.monotonic()
+        _, losses = self.descent._gradient(start, self.bound, range(self.used), self.lengths)
+        losses.tolist()  # waits for the device
+        return meter.tokens - before, time.monotonic() - began
+
+
+@dataclass(frozen=True)
 class Descent:
     """One run of gradient descent.
 
@@ -131,7 +149,7 @@ class Descent:
         """How many steps the budget allows, with looks at how many dev rows, and what they cost in tokens: measured once, and
         kept."""
         kept = self.trail.kept("costs")
-        if kept is None:
+        if kept is None or "allowance" not in kept:  # none, or of a version that kept less
             kept = self._planned(train, dev_rows, meter, seed)
             self.trail.keep("costs", kept)
         else:
@@ -166,41 +184,44 @@ class Descent:
         """What a step, a row's first reading and a look at a row take: in tokens, and in seconds where the budget is in these.
 
         From two passes over a few rows, the first of which also reads what is kept afterwards. For seconds two more: of one
-        variant, and another first one, since what is done for the first time takes longer.
+        variant, and a first one over other rows, since what is done for the first time takes longer.
         """
-        groups = drawn_groups(train, seed, 2)[: 2 * self.schedule.batch]
-        sample = train.take(flat(groups))
-        bound = self.task.bind(self.prompt, self.backbone, sample, self.schedule.loss)
-        used, lengths = sum(map(len, groups[: self.schedule.batch])), self._lengths(sample)
-
-        def passed(start: Parameters) -> tuple[int, float]:
-            before, began = meter.tokens, time.monotonic()
-            _, losses = self._gradient(start, bound, range(used), lengths)
-            losses.tolist()  # waits for the device
-            return meter.tokens - before, time.monotonic() - began
-
-        variants, alone = self._variants, {name: some[:1] for name, some in self.start.items()}
-        first, second = passed(self.start), passed(self.start)
+        drawn, batch = drawn_groups(train, seed, 2), self.schedule.batch
+        some = self._sampled(train, drawn[: 2 * batch], batch)
+        variants, alone = self._variants, {name: values[:1] for name, values in self.start.items()}
+        first, second = some.passed(self.start, meter), some.passed(self.start, meter)
         read = max(0, first[0] - second[0])
         many = len(self.task.labels) > NAMED
-        look = self._look(bound, used, meter) if many else (second[0] / 2, second[1] / 2)
-        tokens = Prices(second[0] / variants, read / len(sample), look[0] / variants / used)
+        look = self._look(some, meter) if many else (second[0] / 2, second[1] / 2)
+        tokens = Prices(second[0] / variants, read / some.rows, look[0] / variants / some.used)
         if meter.settled:
             return tokens, tokens
-        single = min(second[1], passed(alone)[1]) if variants > 1 else second[1]
+        if meter.seconds_left < 2 * first[1]:  # there is no time for more, and hardly for a step
+            row = max(0.0, first[1] - second[1]) / some.rows if read else 0.0
+            return tokens, Prices(second[1] / variants, row, look[1] / variants / some.used)
+        single = min(second[1], some.passed(alone, meter)[1]) if variants > 1 else second[1]
         each = (second[1] - single) / max(1, variants - 1)
         again = 0.0
         if read:
-            self.backbone.forget()
-            again = max(0.0, passed(self.start)[1] - second[1])
-        fixed = single - each
-        return tokens, Prices(each, again / len(sample), look[1] / variants / used, fixed)
+            others = drawn[2 * batch : 4 * batch]
+            enough = len(others) >= batch
+            if not enough:  # the same ones once more
+                self.backbone.forget()
+            other = self._sampled(train, others, batch) if enough else some
+            again = max(0.0, other.passed(self.start, meter)[1] - second[1]) / other.rows
+        return tokens, Prices(each, again, look[1] / variants / some.used, single - each)
+
+    def _sampled(self, train: Rows, groups: Sequence[Sequence[int]], batch: int) -> _Sample:
+        """Some groups of rows, of which the first make up a step."""
+        sample = train.take(flat(groups))
+        bound = self.task.bind(self.prompt, self.backbone, sample, self.schedule.loss)
+        return _Sample(self, bound, len(sample), sum(map(len, groups[:batch])), self._lengths(sample))
 
     @torch.no_grad()
-    def _look(self, bound: BoundClassification, rows: int, meter: Meter) -> tuple[int, float]:
+    def _look(self, some: _Sample, meter: Meter) -> tuple[int, float]:
         """Tokens and seconds of a look at some rows, where labels are many: it reads all their words, and a step reads one."""
         before, began = meter.tokens, time.monotonic()
-        bound.scores(range(rows), self.make(self.start))
+        some.bound.scores(range(some.used), self.make(self.start))
         return meter.tokens - before, time.monotonic() - began
 
     @property
