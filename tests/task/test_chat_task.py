@@ -50,7 +50,7 @@ def served(backbone: Any, prompt: Prompt, rows: Any) -> list[tuple[int, ...]]:
     for at, asked in enumerate(standing.write(rows, 8)):
         passage = asked.passages[0]
         shared = sum(run.length for run in passage.head)
-        sent.append((*standing._tails(rows.take([at]), 8)[0][0][:shared], *passage.codes))
+        sent.append((*standing._tails(rows.take([at]), 8)[0][0].codes[:shared], *passage.codes))
     return sent
 
 
