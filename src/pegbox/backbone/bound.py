@@ -60,8 +60,6 @@ class HuggingFaceBound(LaidOut):
             return self._read(self._plan(asked, now, only), range(len(asked)), now)
         with torch.no_grad():
             plan = self._plan(asked, now, only)
-            if not now.names and only is None and self._reads_past_infix and len(set(plan.front.same)) == len(self._layouts):
-                return self._past_infix(plan)  # else rows share texts that are better read once
             parts = portions(asked, [len(plan.front.own[row]) for row in asked], list(map(self._kin, asked)), PORTION)
             found = torch.cat([self._read(plan, part, now) for part in parts], dim=1)
             return found[:, torch.tensor([at for part in parts for at in part], device=found.device).argsort()]
@@ -93,7 +91,11 @@ class HuggingFaceBound(LaidOut):
             first = 0  # a slot without words could leave no position to read the answer from
         elif first <= min(self._own_pieces, default=0) and now.needs_gradient and self._long.intersection(asked):
             first = 0  # a pass over so long a text is not held for the way back, which nothing kept may stand before
-        plan = Plan(asked, first, first == whole, self._front(first, first == whole, bool(now.names)), [], [], only)
+        front = self._front(first, first == whole, bool(now.names))
+        at_once = not now.names and only is None and not torch.is_grad_enabled() and self._reads_past_infix
+        # rows that share texts are better read in two passes, the first of which reads each text once
+        at_once = at_once and bool(front.blocks) and len(set(front.same)) == len(self._layouts)
+        plan = Plan(asked, first, first == whole, front, [], [], only, at_once)
         plan.commons.extend(self._branching(plan, now))
         plan.stems.extend(self._stems(plan, now))
         return plan
@@ -117,33 +119,9 @@ class HuggingFaceBound(LaidOut):
     @cached_property
     def _reads_past_infix(self) -> bool:
         """Whether text, and what looks back on a deep slot behind it, are read in one pass where nothing of it is kept."""
-        if self.prompt.infix is None or self.targets is not None or len(self._trunks()) > 1:
+        if self.prompt.infix is None or self.trie is None or len(self._trunks()) > 1:
             return False
         return self._engine.packs
-
-    def _past_infix(self, plan: Plan) -> torch.Tensor:
-        """Log-probabilities of the choices for all rows asked about. Shape: [1, B, C]."""
-        now = self.values(plan.asked)
-        tails = [self._tail(plan, row, now, 0) for row in plan.asked]
-        if self.prompt.infix and not all(tails):
-            raise nothing_after(self.prompt.infix)
-        (trunk,), (run,), head = self._trunks(), self._frozen.infix, self._frozen.shared(plan.front.shared)
-        own = [plan.front.own[row] for row in plan.asked]
-        rows = [
-            Row(head, text + tail + trunk, len(text) + len(tail), 0, at)
-            for at, (text, tail) in enumerate(zip(own, tails, strict=True))
-        ]
-        states: dict[int, torch.Tensor] = {}
-        for batch in batches(rows):
-            some = [rows[at] for at in batch]
-            embeds = now.embeds([row.codes for row in some], [0] * len(some), [0] * len(some))
-            lengths, skipped = [len(row.codes) for row in some], [row.read - 1 for row in some]
-            hidden = self._engine.past_infix([head] * len(some), run, embeds, lengths, [len(own[at]) for at in batch], skipped)
-            states.update(
-                (at, hidden[n, row.read - 1 : len(row.codes)].clone())
-                for n, (at, row) in enumerate(zip(batch, some, strict=True))
-            )
-        return self._choose([states[at] for at in range(len(rows))])[None]
 
     def _infixes(self, now: Variants) -> tuple[Head, ...]:
         """For each variant the keys and values of a deep slot that does not stand first."""
@@ -244,28 +222,35 @@ class HuggingFaceBound(LaidOut):
         Settings:
             room: positions that must be left after each.
         """
-        owns = [()] * len(some) if plan.whole else self._frozen.own(plan.front, [plan.asked[at] for at in some])
+        kept = not plan.whole and not plan.at_once
+        owns = self._frozen.own(plan.front, [plan.asked[at] for at in some]) if kept else [()] * len(some)
         infixes = self._infixes(now) if plan.front.blocks else ((),) * now.count
         rows = []
         for variant, ((head, skip), infix) in enumerate(zip(plan.stems, infixes, strict=True)):
             for at, own in zip(some, owns, strict=True):
                 row = plan.asked[at]
                 tail = self._tail(plan, row, now, variant)[skip:]
-                if self.prompt.infix and not tail:
-                    raise nothing_after(self.prompt.infix)
+                text = plan.front.own[row] if plan.at_once else ()
                 for way in self._ways(plan, at) if answered else ((),):
-                    rows.append(Row((*head, *own, *infix), tail + way, len(tail), variant, at))
+                    read = len(text) + len(tail)
+                    if plan.at_once:
+                        rows.append(Row(head, text + tail + way, read, variant, at, infix[0], len(text)))
+                    else:
+                        rows.append(Row((*head, *own, *infix), tail + way, read, variant, at))
                     self._check_room(rows[-1].past + room + (skip if plan.commons else 0) + len(rows[-1].codes), row)
         return rows
 
     def _tail(self, plan: Plan, row: int, now: Variants, variant: int) -> Ids:
-        return plan.front.own[row] if plan.whole else self._flat(self._layouts[row][plan.first :], now, variant)
+        found = plan.front.own[row] if plan.whole else self._flat(self._layouts[row][plan.first :], now, variant)
+        if self.prompt.infix and not found:
+            raise nothing_after(self.prompt.infix)
+        return found
 
     def _hidden(self, rows: Sequence[Row], now: Variants, commons: Sequence[Ids] = ()) -> list[torch.Tensor]:
         """Last hidden states of every row's tail, from where the answer begins. Shape: for each row [T, H]."""
         if commons:
             return self._branches(rows, now, commons)
-        if not now.per_row and (together := groves(rows)) and self._engine.packs:
+        if not now.per_row and not rows[0].infix and (together := groves(rows)) and self._engine.packs:
             return read_folded(
                 rows, together, lambda codes, variant: now.embeds(codes, variant, [0] * len(codes)), self._engine
             )
@@ -278,7 +263,7 @@ class HuggingFaceBound(LaidOut):
 
     def _pass(self, rows: Sequence[Row], now: Variants) -> list[torch.Tensor]:
         """The same for rows that are run together; what several look back on is held once, where the model allows it."""
-        groups = fan(rows)
+        groups = [] if rows[0].infix else fan(rows)
         heads = [rows[group[0]].head for group in groups]
         if groups and not self._engine.fans(heads, max(len(row.codes) for row in rows), len(groups[0])):
             groups = []
@@ -286,7 +271,10 @@ class HuggingFaceBound(LaidOut):
         some = [rows[at] for at in order]
         embeds = now.embeds([row.codes for row in some], [row.variant for row in some], [row.at for row in some])
         lengths, skipped = [len(row.codes) for row in some], [row.read - 1 for row in some]
-        if groups:
+        if (infix := rows[0].infix) is not None:
+            before = [row.before for row in some]
+            hidden = self._engine.past_infix([row.head for row in some], infix, embeds, lengths, before, skipped)
+        elif groups:
             hidden = self._engine.fan(heads, embeds, lengths, len(groups[0]), skipped)
         else:
             hidden = self._engine.hidden([row.head for row in some], embeds, lengths, skipped)

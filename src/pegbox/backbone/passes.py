@@ -10,6 +10,7 @@ import torch
 from pegbox.backbone.engine import Head
 from pegbox.backbone.frozen import Front
 from pegbox.backbone.layout import Ids
+from pegbox.backbone.storage import KeysValues
 
 TOKENS = 2048
 """New positions in one pass when no gradient is asked for, of each thread: enough for products, few enough for caches."""
@@ -23,17 +24,23 @@ KEPT = 16384
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One row of a pass: what it looks back on, its new codes, how many of them come before the answer, and whose it is."""
+    """One row of a pass: what it looks back on, its new codes, how many of them come before the answer, and whose it is.
+
+    Settings:
+        infix: what the codes after the first `before` look back on too; all rows of a pass have one, or none has.
+    """
 
     head: Head
     codes: Ids
     read: int
     variant: int
     at: int
+    infix: KeysValues | None = None
+    before: int = 0
 
     @property
     def past(self) -> int:
-        return sum(run.length for run in self.head)
+        return sum(run.length for run in self.head) + (self.infix.length if self.infix else 0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Plan:
 
     Settings:
         only: for each row asked about the one choice that is scored; None: all of them.
+        at_once: what a row has of its own before a deep slot is not kept: it is run together with what follows.
     """
 
     asked: list[int]
@@ -53,6 +61,7 @@ class Plan:
     commons: list[Ids]
     stems: list[tuple[Head, int]]
     only: Sequence[int] | None = None
+    at_once: bool = False
 
 
 def at_once() -> int:
